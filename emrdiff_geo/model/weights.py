@@ -1,0 +1,207 @@
+"""Weights on disk: a safetensors file and a JSON file of the same name beside it.
+
+The JSON holds what rebuilds the network and says where the weights come from. Nothing is
+unpickled and nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from ..errors import WeightsError
+from .bafunet import BAFUNet, NetworkConfig
+from .schedule import Schedule
+
+SHIPPED = Path(__file__).parent.parent / "weights"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What rebuilds a model and tells its origin.
+
+    Attributes
+    ----------
+    variant : str
+        ``"universal"`` or ``"published"``: how the state is built.
+    network : NetworkConfig
+        Architecture.
+    steps : int
+        Steps T of the chain it was trained with.
+    kappa : float
+        Noise level of the chain.
+    n_hsi, n_msi : int
+        Bands L and s of the published variant; 0 for the universal one.
+    nodes_nm : tuple of float
+        Wavelength nodes of the universal variant; empty for the published one.
+    training : dict
+        Model card: data, seed, steps, duration, metrics.
+    """
+
+    variant: str
+    network: NetworkConfig
+    steps: int = 5
+    kappa: float = 2.0
+    n_hsi: int = 0
+    n_msi: int = 0
+    nodes_nm: tuple[float, ...] = ()
+    training: dict[str, Any] = field(default_factory=dict)
+
+    def schedule(self, steps: int | None = None) -> Schedule:
+        """Schedule of the chain, with ``steps`` instead of the trained number if given."""
+        return Schedule.exponential(steps or self.steps, self.kappa)
+
+    def to_json(self) -> str:
+        """The configuration as JSON text."""
+        return json.dumps({"format": FORMAT, **asdict(self)}, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelConfig:
+        """Parse `to_json`; raises KeyError, TypeError or ValueError on anything else."""
+        values = json.loads(text)
+        if values.pop("format") != FORMAT:
+            raise ValueError("unknown format")
+        network = NetworkConfig.from_dict(values.pop("network"))
+        nodes = tuple(values.pop("nodes_nm"))
+        return cls(network=network, nodes_nm=nodes, **values)
+
+
+def weights_names() -> list[str]:
+    """Names of the weights shipped with the package."""
+    return sorted(p.stem for p in SHIPPED.glob("*.safetensors"))
+
+
+def weights_path(name_or_path: str | Path) -> Path:
+    """Path of a weights file from a shipped name or a path.
+
+    Raises
+    ------
+    WeightsError
+        If neither exists.
+    """
+    shipped = SHIPPED / f"{name_or_path}.safetensors"
+    if str(name_or_path) in weights_names():
+        return shipped
+    path = Path(name_or_path)
+    if not path.is_file():
+        raise WeightsError(
+            f"there are no weights '{name_or_path}': give a .safetensors file or one of the "
+            f"shipped names ({', '.join(weights_names()) or 'none in this build'})"
+        )
+    return path
+
+
+def save_weights(
+    path: str | Path,
+    state: dict[str, torch.Tensor],
+    config: ModelConfig,
+    dtype: torch.dtype = torch.float32,
+) -> str:
+    """Write weights and their JSON; the weights file appears last and at once.
+
+    Returns
+    -------
+    str
+        Digest of the weights file, as `digest`.
+    """
+    path = Path(path)
+    tensors = {k: v.detach().cpu().to(dtype).contiguous() for k, v in state.items()}
+    path.with_suffix(".json").write_text(config.to_json(), encoding="utf-8")
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(save(tensors))
+    partial.replace(path)
+    return digest(path)
+
+
+def digest(path: str | Path) -> str:
+    """First 16 hexadecimal digits of the file's SHA-256."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+
+
+def read_config(path: str | Path) -> ModelConfig:
+    """Configuration of a weights file from the JSON beside it.
+
+    Raises
+    ------
+    WeightsError
+        If the JSON is missing or not one of ours.
+    """
+    path = Path(path)
+    beside = path.with_suffix(".json")
+    try:
+        return ModelConfig.from_json(beside.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise WeightsError(
+            f"{path.name} has no {beside.name} beside it: copy both files of the weights together"
+        ) from None
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise WeightsError(
+            f"{beside.name} does not describe weights of this program ({error}): use a file that "
+            "'emrdiff train' or 'emrdiff adapt' wrote"
+        ) from None
+
+
+def load_state(path: str | Path) -> dict[str, torch.Tensor]:
+    """Tensors of a weights file as float32.
+
+    Raises
+    ------
+    WeightsError
+        If the file is not safetensors.
+    """
+    try:
+        tensors = load(Path(path).read_bytes())
+    except (SafetensorError, ValueError, OSError) as error:
+        raise WeightsError(
+            f"{Path(path).name} is damaged or no safetensors file ({error}): copy it again"
+        ) from None
+    return {k: v.float() for k, v in tensors.items()}
+
+
+@lru_cache(maxsize=4)
+def _load(path: str, expected: str, device: str) -> tuple[BAFUNet, ModelConfig]:
+    if digest(path) != expected:
+        raise WeightsError(
+            f"{Path(path).name} changed while the run was going: start again with one weights file"
+        )
+    config = read_config(path)
+    model = BAFUNet(config.network)
+    try:
+        model.load_state_dict(load_state(path))
+    except RuntimeError:
+        raise WeightsError(
+            f"{Path(path).name} does not fit the network its JSON describes: copy both files of "
+            "the weights together"
+        ) from None
+    model.eval().requires_grad_(False)
+    # channels_last is several times faster on CPUs, and no slower on GPUs.
+    return model.to(device, memory_format=torch.channels_last), config
+
+
+def load_model(path: str | Path, expected: str, device: str) -> tuple[BAFUNet, ModelConfig]:
+    """Network with its weights, loaded once per process, path and digest.
+
+    Parameters
+    ----------
+    path : path-like
+        Weights file.
+    expected : str
+        Its `digest` when the run was planned.
+    device : str
+        Torch device.
+
+    Raises
+    ------
+    WeightsError
+        If the file is missing, damaged, changed, or does not fit its JSON.
+    """
+    return _load(str(path), expected, device)

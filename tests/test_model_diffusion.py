@@ -1,0 +1,139 @@
+"""The diffusion chain: published values, exact ends, residual modes."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from emrdiff_geo.errors import MethodError
+from emrdiff_geo.model import diffusion
+from emrdiff_geo.model.schedule import Schedule
+
+GOLDEN = np.load(Path(__file__).parent / "data" / "emrdiff_golden.npz")
+
+
+def golden(name):
+    return torch.from_numpy(GOLDEN[f"diffusion/{name}"])
+
+
+def noise_source(shape, seed=0):
+    def noise(t):
+        return torch.randn(shape, generator=torch.Generator().manual_seed(seed + t))
+
+    return noise
+
+
+def test_published_values():
+    schedule = Schedule.exponential(5)
+    noise, edge = golden("noise"), golden("edge")
+    x_t = diffusion.forward(golden("x0"), golden("a0"), golden("t_forward"), noise, edge, schedule)
+    x_prev = diffusion.reverse_step(
+        golden("x_t"), golden("x0"), golden("t_reverse"), noise, edge, schedule
+    )
+    x_start = diffusion.start(golden("a0"), noise, edge, schedule)
+    for ours, name in ((x_t, "x_t"), (x_prev, "x_prev"), (x_start, "x_T")):
+        torch.testing.assert_close(ours, golden(name), rtol=0, atol=1e-5)
+
+
+def test_one_step_for_the_batch_is_that_step_for_each_image():
+    schedule = Schedule.exponential(5)
+    arguments = golden("x0"), golden("a0")
+    noise, edge = golden("noise"), golden("edge")
+    each = diffusion.forward(*arguments, torch.tensor([2, 2]), noise, edge, schedule)
+    whole = diffusion.forward(*arguments, 2, noise, edge, schedule)
+    torch.testing.assert_close(each, whole)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    steps=st.integers(2, 12),
+    seed=st.integers(0, 10**6),
+    shape=st.tuples(*(st.integers(1, 5) for _ in range(4))),
+)
+def test_forward_ends_where_the_reverse_chain_starts(steps, seed, shape):
+    schedule = Schedule.exponential(steps)
+    a0, noise = torch.randn(2, *shape, generator=torch.Generator().manual_seed(seed))
+    edge = torch.rand(shape[0], 1, *shape[2:])
+    ended = diffusion.forward(a0, a0, steps - 1, noise, edge, schedule)
+    torch.testing.assert_close(ended, diffusion.start(a0, noise, edge, schedule))
+
+
+@pytest.mark.parametrize("steps", [3, 4, 5, 10])
+@pytest.mark.parametrize("edge", [None, torch.rand(2, 1, 4, 3)])
+def test_a_perfect_predictor_gives_the_image_exactly(steps, edge):
+    x0, a0 = torch.randn(2, 2, 6, 4, 3)
+    asked, told = [], []
+    source = noise_source(x0.shape)
+
+    def noise(t):
+        asked.append(t)
+        return source(t)
+
+    result = diffusion.sample(
+        lambda x_t, t: x0,
+        a0,
+        edge,
+        Schedule.exponential(steps),
+        noise,
+        callback=lambda t, x: told.append(t),
+    )
+    assert torch.equal(result, x0)
+    assert asked == list(range(steps, 0, -1))
+    assert told == list(range(steps - 1, -1, -1))
+
+
+def test_reverse_steps_follow_the_forward_distribution():
+    """With the true x_0, x_{t-1} has the mean and variance that the forward chain gives it."""
+    schedule, shape = Schedule.exponential(5), (1, 1, 300, 300)
+    x0, a0 = torch.full(shape, 0.3), torch.full(shape, 0.7)
+    noise = noise_source(shape)
+    # start() takes eta_T for 1 in the mean, it is 0.998: begin with the forward chain instead.
+    x = diffusion.forward(x0, a0, 4, noise(5), None, schedule)
+    for t in (4, 3, 2):
+        x = diffusion.reverse_step(x, x0, t, noise(t), None, schedule)
+        eta = schedule.eta[t - 1]
+        spread = schedule.kappa * np.sqrt(eta)
+        assert abs(float(x.mean()) - (0.3 + eta * 0.4)) < 5 * spread / 300
+        assert abs(float(x.std()) / spread - 1) < 0.02
+
+
+@pytest.mark.parametrize(("n_hsi", "n_msi"), [(5, 1), (12, 4), (31, 3), (2, 4)])
+def test_residual_modes(n_hsi, n_msi):
+    hsi_up, msi = torch.rand(2, n_hsi, 4, 4), torch.rand(2, n_msi, 4, 4)
+    bands = diffusion.pseudo_msi_bands(n_hsi, n_msi)
+    for mode in ("multimodal", "unimodal", "none"):
+        state = diffusion.image_state(hsi_up, bands, mode)
+        anchor = diffusion.anchor(hsi_up, msi, mode)
+        channels = diffusion.state_channels(n_hsi, n_msi, mode)
+        assert state.shape == anchor.shape == (2, channels, 4, 4)
+        assert torch.equal(state[:, :n_hsi], hsi_up)
+    both = torch.cat([hsi_up, msi], dim=1)
+    assert torch.equal(diffusion.anchor(hsi_up, msi), both)
+    assert torch.equal(diffusion.anchor(hsi_up, msi, "unimodal"), hsi_up)
+
+
+def test_without_residual_the_chain_starts_from_noise_alone():
+    anchor = diffusion.anchor(torch.rand(1, 5, 4, 4), torch.rand(1, 1, 4, 4), "none")
+    noise, schedule = torch.randn(anchor.shape), Schedule.exponential(5)
+    spread = schedule.kappa * 0.999
+    torch.testing.assert_close(diffusion.start(anchor, noise, None, schedule), spread * noise)
+
+
+def test_pseudo_msi_bands():
+    assert diffusion.pseudo_msi_bands(31, 3).tolist() == [0, 1, 2]
+    assert diffusion.pseudo_msi_bands(31, 3, "last").tolist() == [28, 29, 30]
+    assert diffusion.pseudo_msi_bands(31, 3, "spread").tolist() == [0, 15, 30]
+    for placement in ("first", "last", "spread"):
+        bands = diffusion.pseudo_msi_bands(2, 5, placement)
+        assert bands.shape == (5,)
+        assert set(bands.tolist()) <= {0, 1}
+
+
+def test_unknown_names_are_refused_with_the_choices():
+    with pytest.raises(MethodError, match="spread"):
+        diffusion.pseudo_msi_bands(5, 1, "middle")
+    with pytest.raises(MethodError, match="multimodal"):
+        diffusion.state_channels(5, 1, "both")
