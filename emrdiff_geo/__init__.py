@@ -1,0 +1,1 @@
+"""Hyperspectral and multispectral image fusion with EMR-Diff, for geospatial data."""

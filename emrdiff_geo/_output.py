@@ -1,0 +1,97 @@
+"""Whether and how a result can come to lie under its name, and what to say when it cannot."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rasterio._err import CPLE_BaseError
+from rasterio.errors import RasterioError
+
+from .errors import OutputError
+
+GEOTIFF_SUFFIXES = (".tif", ".tiff")
+ZARR_SUFFIXES = (".zarr",)
+
+
+def check_output(path: str | Path, *, overwrite: bool = False) -> Path:
+    """Check that a result can be written to `path`, before any work is done for it.
+
+    Returns
+    -------
+    Path
+        The path of the result.
+
+    Raises
+    ------
+    OutputError
+        Unknown suffix, an existing file without `overwrite`, a folder that is missing or that may
+        not be written to, something at `path` that is no image and must not be replaced.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in GEOTIFF_SUFFIXES + ZARR_SUFFIXES:
+        raise OutputError(
+            f"{path.name} has no known suffix: end the name in .tif or .tiff for a GeoTIFF, "
+            "or in .zarr for a Zarr store"
+        )
+    if not path.parent.is_dir():
+        raise OutputError(f"the folder {path.parent} does not exist: create it first")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise OutputError(f"no permission to write in {path.parent}: choose another folder")
+    if os.path.lexists(path):
+        if not overwrite:
+            raise OutputError(f"{path} exists: choose another name or allow to overwrite it")
+        _check_replaceable(path)
+    return path
+
+
+@contextmanager
+def as_output_error(path: Path) -> Iterator[None]:
+    """Turn what the system and GDAL say of a failed write into one sentence."""
+    try:
+        yield
+    except (OSError, RasterioError, CPLE_BaseError) as error:
+        raise OutputError(_failure(path, error)) from error
+
+
+def _failure(path: Path, error: Exception) -> str:
+    code = error.errno if isinstance(error, OSError) else None
+    if code in (errno.ENOSPC, errno.EDQUOT) or _disk_is_full(path.parent):
+        return f"the disk is full while writing {path}: free some space or choose another folder"
+    if code in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"no permission to write {path}: choose another folder"
+    if not path.parent.is_dir():
+        return f"the folder {path.parent} has gone while writing {path.name}: bring it back"
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return f"{path} could not be written ({reason}): check its disk or choose another folder"
+
+
+def _disk_is_full(folder: Path) -> bool:
+    """Guess from the free space, for GDAL does not hand on the reason of a failed write."""
+    try:
+        return shutil.disk_usage(folder).free < 2**20
+    except OSError:
+        return False
+
+
+def _check_replaceable(path: Path) -> None:
+    """Refuse to replace what cannot be an earlier result: a folder of other things is not ours."""
+    if path.suffix.lower() in GEOTIFF_SUFFIXES:
+        if path.is_dir():
+            raise OutputError(f"{path} is a folder: choose another name for the GeoTIFF")
+        return
+    markers = ("zarr.json", ".zgroup", ".zarray", ".zmetadata")
+    is_store = path.is_dir() and any((path / name).exists() for name in markers)
+    if not is_store and not (path.is_dir() and not any(path.iterdir())):
+        raise OutputError(f"{path} is not a Zarr store: choose another name or remove it first")
+
+
+def remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

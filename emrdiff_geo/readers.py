@@ -1,0 +1,283 @@
+"""Scenes in: files and xarray objects as lazily read images with wavelengths and a grid."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import rasterio
+import xarray as xr
+from numpy.typing import ArrayLike
+from odc.geo.geobox import GeoBox
+from rasterio.errors import CRSError
+
+from ._cubes import open_cube
+from ._normalise import IMAGE, grid_coords, make_image, normalise
+from ._raster import image_bands, lazy_array, opened, probe, unreadable
+from ._wavelengths import BandTable, band_table, good_bands_of_raster, places_of_raster
+from .errors import InputError
+
+logger = logging.getLogger(__name__)
+
+_CUBES = {".npy", ".npz", ".mat"}
+_NETCDF = {".nc", ".nc4", ".cdf"}
+_ZARR_FILES = ("zarr.json", ".zgroup", ".zmetadata", ".zarray")
+_ENVI_DATA = ("", ".img", ".dat", ".bsq", ".bil", ".bip", ".raw", ".envi")
+_MIN_HSI_BANDS = 4
+
+
+def open_hsi(
+    path: str | os.PathLike[str],
+    *,
+    wavelengths: ArrayLike | None = None,
+    fwhm: ArrayLike | None = None,
+    variable: str | None = None,
+    chunks: Any = None,
+) -> xr.Dataset:
+    """Open a hyperspectral image.
+
+    Pixels are read when they are needed, window by window.
+
+    Parameters
+    ----------
+    path : str or path
+        GeoTIFF, ENVI (data or header file), NetCDF or HDF5 and whatever else GDAL opens; a Zarr
+        group; ``.npz`` or ``.mat`` with a cube H x W x B, ``.npy`` with B x H x W.
+    wavelengths, fwhm : array_like, (B,), optional
+        Band centres and widths in nm or um, instead of those of the file.
+    variable : str, optional
+        Which cube, in files with several.
+    chunks : int, (int, int) or dict, optional
+        Rows and columns of a chunk; by default some 48 MB of whole blocks of the file.
+
+    Returns
+    -------
+    xr.Dataset
+        Variable ``image`` (band, y, x) float32, NaN where there is no data, scale and offset
+        applied. Coordinates ``wavelength(band)`` and ``fwhm(band)`` in nm where the file has them,
+        ``good_band(band)``; with a CRS ``spatial_ref`` and the coordinates of ``y`` and ``x``,
+        without one pixel indices.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, damaged, no image, or has fewer than four bands.
+    SpectralError
+        When its wavelengths are not those of an optical sensor.
+    """
+    scene = _open(path, wavelengths, fwhm, variable, chunks)
+    if scene.sizes["band"] < _MIN_HSI_BANDS:
+        raise InputError(
+            f"{scene.attrs['source']} has {scene.sizes['band']} bands, too few for a hyperspectral "
+            "image: give the hyperspectral file first and the multispectral one second."
+        )
+    return scene
+
+
+def open_msi(
+    path: str | os.PathLike[str],
+    *,
+    wavelengths: ArrayLike | None = None,
+    fwhm: ArrayLike | None = None,
+    variable: str | None = None,
+    chunks: Any = None,
+) -> xr.Dataset:
+    """Open a multispectral image: as `open_hsi`, with any number of bands."""
+    return _open(path, wavelengths, fwhm, variable, chunks)
+
+
+def as_image(ds_or_da: xr.Dataset | xr.DataArray, *, variable: str | None = None) -> xr.DataArray:
+    """Bring an xarray object from anywhere to the form of `open_hsi`.
+
+    Parameters
+    ----------
+    ds_or_da : xr.Dataset or xr.DataArray
+        From `open_hsi`, rioxarray, odc-stac, xarray. A Dataset has one cube, or one 2-D variable
+        per band. Dimensions may have any order and the usual names (band, wavelength, channel; y,
+        lat, northing, row; x, lon, easting, column); extra dimensions of length one are dropped.
+        Nodata, scale and offset are applied where they are attributes still. Wavelengths come from
+        coordinates, from attributes, or from band names such as "645.0 nm".
+    variable : str, optional
+        Which cube, in a Dataset with several.
+
+    Returns
+    -------
+    xr.DataArray
+        ``image`` (band, y, x) float32, NaN where there is no data; lazy if the input was dask.
+        Coordinates as in `open_hsi`.
+
+    Raises
+    ------
+    InputError
+        When the object is not one image.
+    """
+    return normalise(ds_or_da, variable=variable)
+
+
+def _open(
+    path: str | os.PathLike[str],
+    wavelengths: ArrayLike | None,
+    fwhm: ArrayLike | None,
+    variable: str | None,
+    chunks: Any,
+) -> xr.Dataset:
+    text = os.fspath(path)
+    remote = "://" in text or text.startswith("/vsi")
+    file = Path(text)
+    if not remote:
+        file = _existing(file)
+        text = str(file)
+    suffix = file.suffix.lower()
+    netcdf = _netcdf(text) if suffix in _NETCDF else None
+    if netcdf is not None:
+        image = _from_xarray(netcdf, file.name, variable, wavelengths, fwhm, chunks)
+    elif suffix == ".zarr" or (file.is_dir() and any((file / f).exists() for f in _ZARR_FILES)):
+        image = _from_xarray(_zarr(text), file.name, variable, wavelengths, fwhm, chunks)
+    elif not remote and file.is_dir():
+        raise InputError(f"{file.name} is a folder and no Zarr group: give the path of an image.")
+    elif suffix in _CUBES and not remote:
+        data, place = open_cube(file, variable, chunks)
+        places = [place] if place else []
+        table = band_table(data.shape[0], places, None, wavelengths, fwhm, file.name)
+        image = make_image(data, table)
+    else:
+        image = _open_raster(text, variable, wavelengths, fwhm, chunks)
+    scene = image.to_dataset(name=IMAGE)
+    scene.attrs["source"] = file.name
+    return scene
+
+
+def _existing(file: Path) -> Path:
+    """Check that a file is there; for an ENVI header give the data file beside it."""
+    if not file.exists():
+        raise InputError(f"{file} does not exist: check the path.")
+    if file.suffix.lower() != ".hdr":
+        return file
+    for suffix in _ENVI_DATA:
+        data = file.with_name(file.stem + suffix)
+        if data.is_file():
+            return data
+    raise InputError(f"{file.name} is a header without its data file: put both in one folder.")
+
+
+def _open_raster(
+    path: str, variable: str | None, wavelengths: Any, fwhm: Any, chunks: Any
+) -> xr.DataArray:
+    path = _subdataset(path, variable)
+    name = Path(path).name
+    with opened(path) as source:
+        if source.count == 0:
+            raise InputError(f"{name} has no bands that GDAL can read: convert it to GeoTIFF.")
+        if any(t.startswith("complex") for t in source.dtypes):
+            raise InputError(f"{name} holds complex numbers: an image needs real ones.")
+        probe(source, path)
+        table = _raster_bands(source, wavelengths, fwhm, name)
+        _refuse_transposed(source, table, name)
+        divisor = _reflectance_scale(source)
+        return make_image(lazy_array(source, path, chunks, divisor), table, _raster_grid(source))
+
+
+def _subdataset(path: str, variable: str | None) -> str:
+    """Address one cube of a file with several (HDF5, NetCDF)."""
+    with opened(path) as source:
+        found = [str(s) for s in source.subdatasets]
+        if source.count and not found:
+            return path
+    names = [s.rpartition(":")[2].strip("/") for s in found]
+    if not names:
+        return path
+    mine = [s for s, n in zip(found, names, strict=True) if variable in (n, n.rpartition("/")[2])]
+    if variable is not None and len(mine) == 1:
+        return mine[0]
+    shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+    problem = f"has no single variable {variable!r}" if variable else "holds several variables"
+    raise InputError(f"{Path(path).name} {problem}: choose one with variable= from {shown}.")
+
+
+def _raster_bands(
+    source: rasterio.DatasetReader, wavelengths: Any, fwhm: Any, name: str
+) -> BandTable:
+    bands = image_bands(source)
+    dataset_tags, envi_tags = source.tags(), source.tags(ns="ENVI")
+    band_tags = [source.tags(b) for b in bands]
+    imagery_tags = [source.tags(b, ns="IMAGERY") for b in bands]
+    descriptions = [source.descriptions[b - 1] for b in bands]
+    places = places_of_raster(
+        len(bands), dataset_tags, envi_tags, band_tags, imagery_tags, descriptions
+    )
+    good = good_bands_of_raster(len(bands), (envi_tags, dataset_tags), band_tags)
+    return band_table(len(bands), places, good, wavelengths, fwhm, name)
+
+
+def _reflectance_scale(source: rasterio.DatasetReader) -> float:
+    """Divisor that an ENVI header names and GDAL does not apply."""
+    text = source.tags(ns="ENVI").get("reflectance_scale_factor", "1")
+    try:
+        value = float(text)
+    except ValueError:
+        return 1.0
+    return value if value > 0 else 1.0
+
+
+def _raster_grid(source: rasterio.DatasetReader) -> dict | None:
+    try:
+        if source.crs is None:
+            if not source.transform.is_identity:
+                logger.warning(
+                    "%s has a transform but no CRS, which is taken as no georeferencing: assign "
+                    "one (gdal_edit.py -a_srs EPSG:...)",
+                    Path(source.name).name,
+                )
+            return None
+        return grid_coords(GeoBox.from_rio(source))
+    except CRSError as error:
+        raise InputError(
+            f"The CRS of {Path(source.name).name} cannot be understood ({error}): unset PROJ_LIB "
+            "and PROJ_DATA, which may point at another PROJ installation, or assign a valid CRS."
+        ) from error
+
+
+def _refuse_transposed(source: rasterio.DatasetReader, table: BandTable, name: str) -> None:
+    """Stop at HDF5 cubes whose bands are not the first dimension, which GDAL cannot tell."""
+    unknown = source.crs is None and table.wavelength is None
+    if unknown and source.driver.startswith("HDF5") and source.count > min(source.shape):
+        raise InputError(
+            f"{name} seems to have another order of dimensions than bands x rows x columns "
+            f"({source.count} x {source.height} x {source.width}): open it with xarray, name its "
+            "dimensions band, y and x and pass that, or pass wavelengths= if the order is right."
+        )
+
+
+def _netcdf(path: str) -> xr.Dataset | None:
+    """Open a NetCDF by xarray if it can: GDAL loses 1-D variables along the bands."""
+    try:
+        return xr.open_dataset(path, chunks=None, decode_coords="all")
+    except Exception as error:  # no engine installed, or what that engine raises
+        logger.info("xarray cannot open %s (%s): trying GDAL", Path(path).name, error)
+        return None
+
+
+def _zarr(path: str) -> xr.Dataset:
+    # Only remote stores, which cannot be listed, need their metadata in one place.
+    consolidated = None if "://" in path else False
+    try:
+        # Without "all" the CRS would stay a data variable that nothing refers to.
+        return xr.open_zarr(path, chunks=None, decode_coords="all", consolidated=consolidated)
+    except Exception as error:  # zarr raises errors of its own
+        raise unreadable(path, error) from error
+
+
+def _from_xarray(
+    found: xr.Dataset, name: str, variable: str | None, wavelengths: Any, fwhm: Any, chunks: Any
+) -> xr.DataArray:
+    return normalise(
+        found,
+        variable=variable,
+        wavelengths=wavelengths,
+        fwhm=fwhm,
+        chunks=chunks,
+        lazy=True,
+        name=name,
+    )
