@@ -1,0 +1,379 @@
+"""Where a fused image goes: GeoTIFF (COG) or Zarr, region by region, all or nothing.
+
+Both kinds gather their regions in a folder beside the result, ``.NAME.partial``, one file a chunk.
+So regions may come from any thread or process, in any order, and twice; the result appears under
+its own name, complete, when the sink is closed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from ._bands import BandInfo
+from ._layout import RasterLayout, encode, raster_layout
+from ._output import GEOTIFF_SUFFIXES, as_output_error, check_output, remove
+from ._zarr import IMAGE, create_result, create_stage
+from .errors import InputError, OutputError
+from .metadata import Bands, Provenance
+
+__all__ = ["CogSink", "Sink", "ZarrSink", "check_output", "open_sink", "write_dataset"]
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_CHUNKS = 256
+# Statistics and overviews that a GIS keeps beside a GeoTIFF describe the file that is replaced.
+_SIDECARS = (".aux.xml", ".ovr", ".msk")
+
+
+class Sink(Protocol):
+    """Takes the regions of one image and makes a file of them.
+
+    `write` may be called from several threads at once for different regions, and a sink may be
+    pickled to other processes of the same machine or file system; `close` and `abort` are called
+    once, by the process that opened it. Used as a context manager, a sink is closed at the end of
+    the block and aborted by an exception.
+    """
+
+    @property
+    def chunks(self) -> tuple[int, int]:
+        """Height and width of the regions."""
+
+    def write(self, block: NDArray[np.float32], row: int, col: int) -> None:
+        """Write `block`, (band, h, w) float32 with NaN for nodata, at pixel (`row`, `col`)."""
+
+    def close(self) -> None:
+        """Make the result appear under its name. Regions never written are nodata."""
+
+    def abort(self) -> None:
+        """Leave nothing behind. Does nothing once the sink is closed."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+def open_sink(
+    path: str | Path,
+    shape: tuple[int, int, int],
+    *,
+    geobox: GeoBox | None = None,
+    chunks: int | tuple[int, int] = DEFAULT_CHUNKS,
+    bands: Bands | None = None,
+    dtype: str = "float32",
+    nodata: float | None = None,
+    scale: float | None = None,
+    offset: float = 0.0,
+    provenance: Provenance | None = None,
+    overwrite: bool = False,
+) -> Sink:
+    """Open a sink for an image of `shape`; the suffix of `path` decides which.
+
+    Parameters
+    ----------
+    path : path
+        ``.tif`` or ``.tiff``: cloud-optimised GeoTIFF; ``.zarr``: Zarr v3 with CF coordinates.
+    shape : (band, height, width)
+    geobox : GeoBox, optional
+        Grid of the image, of the same height and width; its CRS may be None.
+    chunks : int or (height, width)
+        Size of the regions: each starts at a multiple of it and ends at one or at the border. Also
+        the chunks of a Zarr result; a GeoTIFF has blocks of 256 x 256 whatever the regions.
+    bands : Bands, optional
+        Wavelengths and FWHM in nm and which bands are good, as ``sources.BandInfo`` has them.
+    dtype : {"float32", "int16"}
+        How values are stored; int16 needs a `scale`.
+    nodata : float, optional
+        Stored for NaN; by default NaN for float32 and -32768 for int16.
+    scale, offset : float
+        For int16: stored = round((value - offset) / scale); values beyond its range are clipped.
+    provenance : Provenance, optional
+        Written into the attributes or tags.
+    overwrite : bool
+        Replace an existing result. It stays as it is until the new one is complete.
+
+    Raises
+    ------
+    OutputError
+        See `check_output`; also for sizes and types that do not fit together.
+    """
+    path = check_output(path, overwrite=overwrite)
+    layout = raster_layout(shape, geobox, chunks, bands, dtype, nodata, scale, offset, provenance)
+    kind = CogSink if path.suffix.lower() in GEOTIFF_SUFFIXES else ZarrSink
+    return kind(path, layout, overwrite=overwrite)
+
+
+class _GatheringSink:
+    """What both sinks share: regions go to a Zarr array in a folder beside the result."""
+
+    def __init__(self, path: Path, layout: RasterLayout, *, overwrite: bool) -> None:
+        self.path = path
+        self.layout = layout
+        self.overwrite = overwrite
+        self._partial = path.parent / f".{path.name}.partial"
+        self._marker = self._partial / "in-progress"
+        self._open = True
+        self._clipped = False
+        try:
+            with as_output_error(path):
+                # What lies there was left by a run that was killed.
+                remove(self._partial)
+                self._partial.mkdir()
+                self._marker.touch()
+                self._array = self._create()
+        except BaseException:
+            self.abort()
+            raise
+
+    @property
+    def chunks(self) -> tuple[int, int]:
+        return self.layout.chunks
+
+    def _create(self) -> Any:
+        raise NotImplementedError
+
+    def _publish(self) -> None:
+        raise NotImplementedError
+
+    def write(self, block: NDArray[np.float32], row: int, col: int) -> None:
+        if not self._open:
+            raise OutputError(f"{self.path.name} is closed: open a new sink to write to it")
+        self._check_region(block.shape, row, col)
+        stored, clipped = encode(block, self.layout)
+        if clipped and not self._clipped:
+            self._clipped = True
+            logger.warning(
+                "values beyond the range of int16 were clipped in %s: a larger scale than %g "
+                "would keep them",
+                self.path.name,
+                self.layout.scale,
+            )
+        rows, cols = slice(row, row + block.shape[1]), slice(col, col + block.shape[2])
+        self._check_alive()
+        with as_output_error(self.path):
+            self._array[:, rows, cols] = stored
+
+    def close(self) -> None:
+        if not self._open:
+            return
+        check_output(self.path, overwrite=self.overwrite)
+        self._check_alive()
+        with as_output_error(self.path):
+            self._publish()
+            remove(self._partial)
+        self._open = False
+
+    def abort(self) -> None:
+        if self._open:
+            self._open = False
+            shutil.rmtree(self._partial, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is None:
+                self.close()
+        finally:
+            self.abort()
+
+    def _check_alive(self) -> None:
+        """Zarr would make a removed folder anew, without the regions that were in it."""
+        if not self._marker.exists():
+            raise OutputError(
+                f"{self._partial} was removed while {self.path.name} was being written: start "
+                "again and leave it alone"
+            )
+
+    def _check_region(self, shape: tuple[int, ...], row: int, col: int) -> None:
+        bands, *size = self.layout.shape
+        if len(shape) != 3 or shape[0] != bands:
+            raise OutputError(f"a region has shape {shape}: it must be ({bands}, height, width)")
+        for start, length, chunk, total in zip(
+            (row, col), shape[1:], self.layout.chunks, size, strict=True
+        ):
+            stop = start + length
+            inside = 0 <= start < stop <= total
+            if not inside or start % chunk or (stop % chunk and stop != total):
+                raise OutputError(
+                    f"a region of {shape[1:]} pixels at {(row, col)} does not lie on the regions "
+                    f"of {self.layout.chunks} of an image of {tuple(size)}: align it with them"
+                )
+
+
+class CogSink(_GatheringSink):
+    """Cloud-optimised GeoTIFF, interleaved by band, with overviews.
+
+    While it is closed, up to twice its uncompressed size is needed on the disk.
+    """
+
+    def _create(self) -> Any:
+        return create_stage(self._partial / "stage.zarr", self.layout)
+
+    def _publish(self) -> None:
+        from . import _cog
+
+        tiled, result = self._partial / "tiled.tif", self._partial / "result.tif"
+        if not tiled.exists():
+            unfinished = self._partial / "unfinished.tif"
+            _cog.write_tiled(self._array, self.layout, unfinished)
+            os.replace(unfinished, tiled)
+            # From here on the tiled file has everything: give its space to the copy.
+            shutil.rmtree(self._partial / "stage.zarr")
+        _cog.copy_optimised(tiled, self.layout, result)
+        with open(result, "rb+") as file:
+            # A full network disk or quota may show only now.
+            os.fsync(file.fileno())
+        os.replace(result, self.path)
+        for suffix in _SIDECARS:
+            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+
+
+class ZarrSink(_GatheringSink):
+    """Zarr v3 group, written in place: the chunks of the result are the regions."""
+
+    def _create(self) -> Any:
+        return create_result(self._partial / "result", self.layout)
+
+    def _publish(self) -> None:
+        old = self._partial / "replaced"
+        if os.path.lexists(self.path):
+            os.replace(self.path, old)
+        try:
+            os.replace(self._partial / "result", self.path)
+        except OSError:
+            if os.path.lexists(old):
+                os.replace(old, self.path)
+            raise
+
+
+def write_dataset(
+    dataset: xr.Dataset,
+    path: str | Path,
+    *,
+    chunks: int | tuple[int, int] | None = None,
+    dtype: str = "float32",
+    nodata: float | None = None,
+    scale: float | None = None,
+    offset: float = 0.0,
+    provenance: Provenance | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Stream the variable ``image`` of a dataset, lazy or not, to a GeoTIFF or Zarr store.
+
+    Parameters
+    ----------
+    dataset : xr.Dataset
+        With ``image`` (band, y, x) and, where known, the coordinates ``wavelength``, ``fwhm``
+        (nm), ``good_band`` and ``spatial_ref``. A dask image is computed region by region on the
+        scheduler in force.
+    chunks : int or (height, width), optional
+        Regions; by default the image's own chunks where they are equal, else 256.
+    path, dtype, nodata, scale, offset, provenance, overwrite
+        See `open_sink`.
+
+    Returns
+    -------
+    Path
+        Where the result is.
+
+    Raises
+    ------
+    InputError
+        The dataset has no variable ``image`` with dims (band, y, x).
+    OutputError
+        See `open_sink`.
+    """
+    if IMAGE not in dataset or set(dataset[IMAGE].dims) != {"band", "y", "x"}:
+        raise InputError(
+            f'the dataset needs a variable "{IMAGE}" with dims (band, y, x): rename what it has'
+        )
+    image = dataset[IMAGE].transpose("band", "y", "x")
+    sink = open_sink(
+        path,
+        (image.sizes["band"], image.sizes["y"], image.sizes["x"]),
+        geobox=_geobox(dataset),
+        chunks=_regular_chunks(image) if chunks is None else chunks,
+        bands=BandInfo.of(image),
+        dtype=dtype,
+        nodata=nodata,
+        scale=scale,
+        offset=offset,
+        provenance=provenance,
+        overwrite=overwrite,
+    )
+    with sink:
+        _stream(image, sink)
+    return Path(path)
+
+
+class _Region:
+    """Lets ``dask.array.store`` assign to a sink."""
+
+    def __init__(self, sink: Sink) -> None:
+        self.sink = sink
+
+    def __setitem__(self, key: tuple[slice, slice, slice], block: NDArray[Any]) -> None:
+        self.sink.write(np.asarray(block, dtype=np.float32), key[1].start, key[2].start)
+
+
+def _stream(image: xr.DataArray, sink: Sink) -> None:
+    bands, height, width = image.shape
+    if image.chunks is not None:
+        import dask.array as da
+
+        regions = image.data.rechunk((bands, *sink.chunks))
+        target: Any = _Region(sink)
+        # A sink takes several regions at once, so there is nothing to lock.
+        da.store(regions, target, lock=False)
+        return
+    step_y, step_x = sink.chunks
+    for row in range(0, height, step_y):
+        for col in range(0, width, step_x):
+            block = image[:, row : row + step_y, col : col + step_x].to_numpy()
+            sink.write(block.astype(np.float32, copy=False), row, col)
+
+
+def _regular_chunks(image: xr.DataArray) -> tuple[int, int] | int:
+    """Return the spatial chunks of a lazy image where all but the last are equal."""
+    if image.chunks is None:
+        return DEFAULT_CHUNKS
+    sizes = []
+    for lengths in image.chunks[1:]:
+        if len(set(lengths[:-1])) > 1 or lengths[-1] > lengths[0]:
+            return DEFAULT_CHUNKS
+        sizes.append(lengths[0])
+    return sizes[0], sizes[1]
+
+
+def _geobox(dataset: xr.Dataset) -> GeoBox | None:
+    """Return the grid; None where y and x are no more than pixel numbers."""
+    import odc.geo.xr  # noqa: F401  (registers the accessor)
+
+    if "y" not in dataset.coords or "x" not in dataset.coords:
+        return None
+    geobox = dataset[IMAGE].odc.geobox
+    if not isinstance(geobox, GeoBox):
+        return None
+    plain = geobox.crs is None and abs(geobox.affine.a) == 1 and abs(geobox.affine.e) == 1
+    return None if plain else geobox
