@@ -1,0 +1,290 @@
+"""One call from a pair of images to a fused one, as a lazy Dataset or straight into a file."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+from odc.geo.xr import xr_coords
+
+from .grid import Pair, pair_scenes
+from .metadata import Provenance
+from .methods import MethodOptions, get_method
+from .pipeline import Run, describe_plan, plan_tiles, prepare_run
+from .readers import open_hsi, open_msi
+from .sinks import check_output, open_sink
+
+log = logging.getLogger(__name__)
+
+Image = xr.Dataset | xr.DataArray
+ImageOrPath = Image | str | Path
+
+
+@dataclass(frozen=True)
+class ProgressEvent:
+    """Where a run stands.
+
+    Attributes
+    ----------
+    stage : str
+        ``"statistics"``, ``"fuse"`` or ``"write"``.
+    done, total : int
+        Units of this stage: passes, tiles, files.
+    message : str
+        For people; may be empty.
+    """
+
+    stage: str
+    done: int
+    total: int
+    message: str = ""
+
+
+Progress = Callable[[ProgressEvent], None]
+
+
+@dataclass(frozen=True)
+class FusionOptions:
+    """Everything a user can choose about a fusion; the defaults need no thought.
+
+    Attributes
+    ----------
+    method : str
+        Name in the registry, see ``emrdiff methods``.
+    weights : str
+        Name of shipped weights or path of a ``.safetensors`` file.
+    variant : str or None
+        ``"universal"``, ``"published"``, or None: as the weights say.
+    steps : int or None
+        Steps of the chain; None: as the weights were trained.
+    seed : int
+        Same seed, same result, bit by bit.
+    tile : int
+        Edge of a tile in pixels of the result; also the chunks of the result.
+    overlap : int or None
+        Margin read around a tile in pixels; None: what the method needs.
+    device : str
+        ``"auto"``, ``"cpu"`` or ``"cuda"``.
+    psf : str
+        How the HSI sensor blurs: ``"gaussian"`` (MTF 0.3 at Nyquist), ``"area"``, or ``"paper"``.
+    ratio : int or None
+        HSI pixel over MSI pixel; None: the nearest whole number.
+    """
+
+    method: str = "emrdiff"
+    weights: str = "universal"
+    variant: str | None = None
+    steps: int | None = None
+    seed: int = 0
+    tile: int = 256
+    overlap: int | None = None
+    device: str = "auto"
+    psf: str = "gaussian"
+    ratio: int | None = None
+
+    def for_method(self) -> MethodOptions:
+        """The part that goes with the tiles."""
+        return MethodOptions(self.weights, self.variant, self.steps, self.seed, self.device)
+
+
+@dataclass(frozen=True)
+class FusionPlan:
+    """What a fusion would do, known from headers alone."""
+
+    pair: Pair
+    options: FusionOptions
+
+    def describe(self) -> dict[str, Any]:
+        """Grids, ratio, tiles, memory: JSON-able."""
+        method = get_method(self.options.method)
+        tiles = plan_tiles(self.pair, method, self.options.tile, self.options.overlap)
+        return describe_plan(self.pair, tiles, method.name)
+
+
+def _pair(hsi: ImageOrPath, msi: ImageOrPath, ratio: int | None) -> tuple[Pair, tuple[str, ...]]:
+    """Open what is a path, pair both, and name the inputs."""
+    hsi = open_hsi(hsi) if isinstance(hsi, str | Path) else hsi
+    msi = open_msi(msi) if isinstance(msi, str | Path) else msi
+    names = tuple(str(i.attrs.get("source", "in memory")) for i in (hsi, msi))
+    return pair_scenes(hsi, msi, ratio=ratio), names
+
+
+def plan_fusion(hsi: ImageOrPath, msi: ImageOrPath, **options: Any) -> FusionPlan:
+    """Plan a fusion without reading a pixel.
+
+    Parameters
+    ----------
+    hsi, msi : xr.Dataset, xr.DataArray or path
+        As for `fuse`.
+    **options
+        See `FusionOptions`.
+    """
+    chosen = FusionOptions(**options)
+    return FusionPlan(_pair(hsi, msi, chosen.ratio)[0], chosen)
+
+
+def _prepare(hsi: ImageOrPath, msi: ImageOrPath, options: FusionOptions) -> tuple[Run, Provenance]:
+    pair, names = _pair(hsi, msi, options.ratio)
+    for note in pair.notes:
+        log.info(note)
+    run = prepare_run(
+        pair,
+        options.method,
+        options.for_method(),
+        psf=options.psf,
+        tile=options.tile,
+        overlap=options.overlap,
+    )
+    return run, _provenance(run, options, names)
+
+
+def _provenance(run: Run, options: FusionOptions, inputs: tuple[str, ...]) -> Provenance:
+    used = {k: v for k, v in asdict(options).items() if k not in ("weights", "seed", "ratio")}
+    learned = bool(run.options.digest)
+    if learned:
+        used["steps"] = run.options.steps
+    # The device and the margin actually used change the last bits of a result.
+    used |= {"device": run.options.device, "overlap": run.plan.halo}
+    return Provenance(
+        method=run.method,
+        weights_name=options.weights if learned else None,
+        weights_digest=run.options.digest or None,
+        parameters=used,
+        seed=options.seed if learned else None,
+        inputs=inputs,
+        ratio=run.plan.ratio,
+        notes=run.pair.notes,
+    )
+
+
+def fuse(hsi: ImageOrPath, msi: ImageOrPath, **options: Any) -> xr.Dataset:
+    """Fuse a hyperspectral and a multispectral image.
+
+    The scene is measured at once (one pass over both images); tiles are fused when they are
+    needed, each on its own, so that slicing computes only the tiles it touches.
+
+    Parameters
+    ----------
+    hsi : xr.Dataset, xr.DataArray or path
+        ``(band, y, x)``, many bands, coarse pixels, any units.
+    msi : xr.Dataset, xr.DataArray or path
+        ``(band, y, x)``, few bands, fine pixels, any units.
+    **options
+        See `FusionOptions`.
+
+    Returns
+    -------
+    xr.Dataset
+        ``image (band, y, x)`` float32, lazy: the HSI's bands, wavelengths and units on the MSI's
+        grid and CRS, cut to the area both share; NaN where either has no data. The attribute
+        ``provenance`` is JSON.
+
+    Raises
+    ------
+    EmrdiffError
+        If the images or the options do not go together; the message names the cure.
+    """
+    run, provenance = _prepare(hsi, msi, FusionOptions(**options))
+    return _dataset(run, _lazy_image(run), provenance)
+
+
+def _compute_tile(run: Run, row: int, col: int) -> np.ndarray:
+    return run.tile(row, col)
+
+
+def _lazy_image(run: Run) -> da.Array:
+    """Dask array with one task a tile; the run is in the graph once."""
+    name = f"emrdiff-{uuid4().hex}"
+    context = f"{name}-run"
+    graph: dict[Any, Any] = {context: run}
+    for tile in run.plan:
+        graph[(name, 0, *tile.index)] = (_compute_tile, context, *tile.index)
+    chunks = ((run.pair.n_hsi,), *run.plan.chunks)
+    return da.Array(graph, name, chunks, dtype=np.float32)
+
+
+def _dataset(run: Run, image: da.Array, provenance: Provenance) -> xr.Dataset:
+    pair, bands = run.pair, run.pair.hsi_bands
+    coords: dict[str, Any] = {"band": np.arange(1, pair.n_hsi + 1)}
+    nm = {"units": "nm"}
+    if bands.wavelength_nm is not None:
+        attrs = {**nm, "standard_name": "radiation_wavelength"}
+        coords["wavelength"] = ("band", bands.wavelength_nm, attrs)
+    if bands.fwhm_nm is not None:
+        coords["fwhm"] = ("band", bands.fwhm_nm, nm)
+    coords["good_band"] = ("band", run.statistics.good)
+    attrs = {}
+    if pair.target is None:
+        coords |= {d: np.arange(n) for d, n in zip("yx", pair.shape, strict=True)}
+    else:
+        coords |= xr_coords(pair.target, crs_coord_name="spatial_ref")
+        attrs["grid_mapping"] = "spatial_ref"
+    array = xr.DataArray(image, dims=("band", "y", "x"), coords=coords, attrs=attrs)
+    return array.to_dataset(name="image").assign_attrs(provenance=provenance.to_json())
+
+
+def fuse_to_file(
+    hsi: ImageOrPath,
+    msi: ImageOrPath,
+    out: str | Path,
+    *,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Path:
+    """Fuse a pair into a cloud-optimised GeoTIFF or a Zarr store, tile by tile.
+
+    Parameters
+    ----------
+    hsi, msi : xr.Dataset, xr.DataArray or path
+        As for `fuse`.
+    out : path-like
+        ``.tif`` or ``.zarr``; appears only when it is complete.
+    overwrite : bool
+        Replace an existing result.
+    progress : callable, optional
+        Told after every tile; raising from it stops the run and leaves nothing behind.
+    **options
+        See `FusionOptions`.
+
+    Returns
+    -------
+    Path
+        ``out``.
+
+    Raises
+    ------
+    EmrdiffError
+        If the images, options or the output do not go together; the message names the cure.
+    """
+    tell = progress or (lambda event: None)
+    out = check_output(out, overwrite=overwrite)
+    tell(ProgressEvent("statistics", 0, 1, "measuring the scene"))
+    run, provenance = _prepare(hsi, msi, FusionOptions(**options))
+    tell(ProgressEvent("statistics", 1, 1))
+    plan, bands = run.plan, run.pair.hsi_bands
+    sink = open_sink(
+        out,
+        (run.pair.n_hsi, *run.pair.shape),
+        geobox=run.pair.target,
+        chunks=plan.tile,
+        bands=bands,
+        provenance=provenance,
+        overwrite=overwrite,
+    )
+    with sink:
+        for done, tile in enumerate(plan):
+            tell(ProgressEvent("fuse", done, len(plan)))
+            block = run.tile(*tile.index)
+            sink.write(block, tile.core[0].start, tile.core[1].start)
+        tell(ProgressEvent("fuse", len(plan), len(plan)))
+        tell(ProgressEvent("write", 0, 1, f"finishing {out.name}"))
+    tell(ProgressEvent("write", 1, 1))
+    return out

@@ -1,0 +1,106 @@
+"""The registry of fusion methods: one name, one function, all through the same tiling.
+
+A method turns one tile of the pair into one tile of the result. It is a pure function: what it
+returns depends on its arguments alone, never on other tiles, so that it may run anywhere, in any
+order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import MethodError
+from ..statistics import SceneStatistics
+from .bicubic import fuse_bicubic
+from .emrdiff import fuse_emrdiff, prepare_emrdiff
+from .local_regression import fuse_local_regression
+from .options import MethodOptions
+from .regression import fuse_regression
+
+#: ``(lr, hr, statistics, options, origin) -> fused``, see `Method`
+TileFunction = Callable[
+    [np.ndarray, np.ndarray, SceneStatistics, MethodOptions, tuple[int, int]], np.ndarray
+]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A fusion method.
+
+    Attributes
+    ----------
+    name : str
+        Its name in the registry.
+    summary : str
+        One line for ``emrdiff methods``.
+    fuse_tile : callable
+        LR tile ``(L, h, w)``, HR tile ``(s, r h, r w)``, statistics, options and origin of the tile
+        -> ``(L, r h, r w)``; float32 without NaN, in the units of the inputs.
+    halo : callable
+        ``(ratio) ->`` margin in HR pixels that a tile needs around its core.
+    prepare : callable or None
+        ``(options, statistics, n_msi) -> options``: checks the options against the scene before
+        any tile is fused, and fills in what they leave open.
+    """
+
+    name: str
+    summary: str
+    fuse_tile: TileFunction
+    halo: Callable[[int], int]
+    prepare: Callable[[MethodOptions, SceneStatistics], MethodOptions] | None = None
+
+
+def _regression_halo(ratio: int) -> int:
+    # Bicubic interpolation and each of the back-projections reach two to three LR pixels.
+    return 8 * ratio
+
+
+METHODS: dict[str, Method] = {
+    m.name: m
+    for m in (
+        Method(
+            "bicubic", "interpolation of the HSI; ignores the MSI", fuse_bicubic, lambda r: 4 * r
+        ),
+        Method(
+            "regression",
+            "linear regression of the bands on the MSI, detail injection, back-projection",
+            fuse_regression,
+            _regression_halo,
+        ),
+        Method(
+            "local_regression",
+            "regression whose slopes follow the ground: the strong classical floor",
+            fuse_local_regression,
+            _regression_halo,
+        ),
+        Method(
+            "emrdiff",
+            "EMR-Diff: residual diffusion in five steps, from the local regression on",
+            fuse_emrdiff,
+            lambda r: max(64, _regression_halo(r)),
+            prepare_emrdiff,
+        ),
+    )
+}
+
+
+def get_method(name: str) -> Method:
+    """Look a method up.
+
+    Raises
+    ------
+    MethodError
+        If there is none of that name.
+    """
+    try:
+        return METHODS[name]
+    except KeyError:
+        raise MethodError(
+            f"there is no method '{name}': choose one of {', '.join(METHODS)}"
+        ) from None
+
+
+__all__ = ["METHODS", "Method", "MethodOptions", "TileFunction", "get_method"]

@@ -1,0 +1,147 @@
+"""EMR-Diff as a fusion method: build the state of a tile, run the chain, read off the image."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..errors import MethodError, WeightsError
+from ..noise import pixel_noise
+from ..statistics import SceneStatistics
+from .options import MethodOptions
+from .state import BUILDERS, ChainState, node_basis
+
+# torch is imported where it is used: listing methods, planning and the classical methods do not
+# need it, and it takes seconds to load.
+
+
+def resolve_device(device: str) -> str:
+    """Torch device for a user's choice: ``auto`` is CUDA where there is one.
+
+    Raises
+    ------
+    MethodError
+        If the device does not exist here.
+    """
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise MethodError("there is no CUDA device here: use --device cpu, or install CUDA's torch")
+    try:
+        return str(torch.device(device))
+    except RuntimeError:
+        raise MethodError(f"there is no device '{device}': use auto, cpu or cuda") from None
+
+
+def prepare_emrdiff(options: MethodOptions, statistics: SceneStatistics) -> MethodOptions:
+    """Check weights against the scene, once before the tiles; pins path, digest and steps.
+
+    Raises
+    ------
+    WeightsError, MethodError
+        If the weights cannot serve this scene.
+    """
+    from ..model.weights import digest, read_config, weights_path
+
+    path = weights_path(options.weights)
+    config = read_config(path)
+    if options.variant not in (None, config.variant):
+        raise WeightsError(
+            f"{path.name} holds a {config.variant} model, not a {options.variant} one: drop "
+            f"--variant or name other weights"
+        )
+    bands = int(statistics.good.sum()), statistics.n_msi
+    if config.variant == "published" and bands != (config.n_hsi, config.n_msi):
+        raise WeightsError(
+            f"{path.name} was trained for {config.n_hsi} HSI and {config.n_msi} MSI bands and the "
+            f"pair has {bands[0]} and {bands[1]}: use --weights universal"
+        )
+    if config.variant == "universal":
+        node_basis(statistics)
+    if options.steps is not None and options.steps < 2:
+        raise MethodError("the chain needs at least 2 steps: use --steps 2 or more")
+    return replace(
+        options,
+        weights=str(path),
+        digest=digest(path),
+        steps=options.steps or config.steps,
+        device=resolve_device(options.device),
+    )
+
+
+def fuse_emrdiff(
+    lr: np.ndarray,
+    hr: np.ndarray,
+    statistics: SceneStatistics,
+    options: MethodOptions,
+    origin: tuple[int, int],
+) -> np.ndarray:
+    """Fuse a tile with the residual diffusion chain.
+
+    The noise belongs to absolute pixels, and the network's grid of strided convolutions is laid
+    out from the scene's origin, so that neighbouring tiles agree where they overlap.
+    """
+    from ..model.weights import load_model
+
+    model, config = load_model(options.weights, options.digest, options.device)
+    state = BUILDERS[config.variant](lr, hr, statistics, origin)
+    return state.result(run_chain(model, config, state, options, origin))
+
+
+def run_chain(
+    model, config, state: ChainState, options: MethodOptions, origin: tuple[int, int]
+) -> np.ndarray:
+    """End of the chain ``(C, H, W)`` float32 for one tile's state."""
+    import torch
+
+    from ..model.diffusion import sample
+
+    height, width = state.edge.shape
+    pads = [_alignment(o, n, model.multiple) for o, n in zip(origin, (height, width), strict=True)]
+    (top, bottom), (left, right) = pads
+    inner = (..., slice(top, top + height), slice(left, left + width))
+
+    def tensor(image: np.ndarray) -> torch.Tensor:
+        padded = np.pad(image, ((0, 0), (top, bottom), (left, right)), mode="edge")
+        batch = torch.from_numpy(padded)[None].to(options.device)
+        return batch.contiguous(memory_format=torch.channels_last)
+
+    def noise(step: int) -> torch.Tensor:
+        at = origin[0] - top, origin[1] - left
+        size = height + top + bottom, width + left + right
+        values = pixel_noise(options.seed, step, at, size, len(state.a0))
+        return torch.from_numpy(values)[None].to(options.device)
+
+    a0, edge = tensor(state.a0), tensor(state.edge[None])
+    scalars = (
+        torch.from_numpy(state.scalars)[None].to(options.device) if state.scalars.size else None
+    )
+    with torch.inference_mode():
+        guide = model.encode_guide(tensor(state.guide))
+        mask = torch.from_numpy(state.mask).to(options.device)[:, None, None]
+        filters = state.low_pass and [
+            torch.from_numpy(m).to(options.device) for m in state.low_pass
+        ]
+
+        def predict(x_t: torch.Tensor, t: int) -> torch.Tensor:
+            x0 = (model(x_t, t, guide, scalars)[0] + a0) * mask
+            return x0 if not filters else _consistent(x0, filters, inner)
+
+        x0 = sample(predict, a0, edge, config.schedule(options.steps), noise)
+        return x0[0][inner].float().cpu().numpy()
+
+
+def _consistent(x0, filters, inner: tuple):
+    """Take out of a deviation what the HSI would have seen: degrading it must leave nothing."""
+    x0 = x0.clone()
+    x0[inner] -= filters[0] @ x0[inner] @ filters[1].T
+    return x0
+
+
+def _alignment(origin: int, size: int, multiple: int) -> tuple[int, int]:
+    """Margins that put both ends of an axis on multiples of the network's coarsest cell."""
+    before = origin % multiple
+    return before, -(before + size) % multiple

@@ -1,0 +1,62 @@
+"""Linear regression of the HSI bands on the MSI bands, detail injection, back-projection.
+
+The regression is global: its slopes come from the scene statistics at LR. What the MSI shows and
+its own degraded version does not, its detail, is injected through those slopes onto the
+interpolated HSI; back-projection (Irani and Peleg, "Improving resolution by image registration",
+CVGIP 1991) then makes the result agree with the HSI when it is degraded.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..degrade import Degradation
+from ..statistics import SceneStatistics
+from .options import MethodOptions
+
+BACK_PROJECTIONS = 3
+
+
+def back_project(
+    image: np.ndarray, lr: np.ndarray, degradation: Degradation, times: int = BACK_PROJECTIONS
+) -> np.ndarray:
+    """Add to an HR image what its degraded version lacks.
+
+    Parameters
+    ----------
+    image : ndarray
+        ``(L, r h, r w)``.
+    lr : ndarray
+        ``(L, h, w)``, same units.
+    degradation : Degradation
+        Relates the two.
+    times : int
+        Number of rounds.
+
+    Returns
+    -------
+    ndarray
+        As ``image``.
+    """
+    for _ in range(times):
+        image = image + degradation.up(lr - degradation.down(image))
+    return image
+
+
+def msi_detail(hr: np.ndarray, degradation: Degradation) -> np.ndarray:
+    """What degrading takes away from the MSI, ``(s, r h, r w)``, in its units."""
+    return hr - degradation.up(degradation.down(hr))
+
+
+def fuse_regression(
+    lr: np.ndarray,
+    hr: np.ndarray,
+    statistics: SceneStatistics,
+    options: MethodOptions,
+    origin: tuple[int, int],
+) -> np.ndarray:
+    """Fuse a tile with the scene's global regression; see the module's text."""
+    degradation = statistics.degradation
+    slopes = statistics.slopes.astype(np.float32)
+    injected = np.tensordot(slopes.T, msi_detail(hr, degradation), axes=1)
+    return back_project(degradation.up(lr) + injected, lr, degradation)

@@ -1,0 +1,211 @@
+"""The two ways to build the state of the chain from a tile: `published` and `universal`.
+
+One chain and one network class serve both. What differs is the meaning of the channels:
+
+published
+    the state is ``[X, pseudo-MSI]`` in the HSI's own ``L`` bands plus ``s``; the chain starts at
+    ``A_0 = [Y, Z]`` (interpolated HSI, MSI), which is also what the guide encoder reads.
+universal
+    the state lives on fixed wavelength nodes and is the deviation from the prior, the local
+    regression, in units of what the global regression leaves unexplained in this scene. The chain
+    starts at ``A_0 = [0, M - P]``: no deviation from the prior ``P`` on the nodes, and for the
+    pseudo-MSI nodes what the MSI alone predicts, ``M``. The result is the prior in all bands plus
+    the deviation, evaluated at the bands.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..degrade import bicubic_up
+from ..errors import MethodError
+from ..nodes import NODES_NM, PSEUDO_MSI_NM, NodeBasis, node_indices
+from ..statistics import SceneStatistics, edge_weights
+from .local_regression import fuse_local_regression
+from .options import MethodOptions
+
+#: Least unit of a node's deviation, relative to the scene's scale.
+LEAST_UNIT = 2e-3
+#: Channels beside those on nodes that the universal guide reads: edge weight and ratio.
+EXTRA_GUIDE = 2
+
+
+@dataclass(frozen=True)
+class ChainState:
+    """What the chain needs of one tile; all arrays float32.
+
+    Attributes
+    ----------
+    a0 : ndarray
+        ``(C, H, W)`` start of the chain.
+    guide : ndarray
+        ``(G, H, W)`` input of the guide encoder.
+    edge : ndarray
+        ``(H, W)`` weight of the noise, 0..1.
+    scalars : ndarray
+        ``(n,)`` numbers that enter beside the time embedding.
+    n_hsi : int
+        The first channels, which stand for the HSI.
+    mask : ndarray
+        ``(C,)`` 0 or 1: channels that this sensor has.
+    low_pass : (ndarray, ndarray) or None
+        ``(H, H)`` and ``(W, W)``: degrading and interpolating again, along y and x. A deviation
+        that is consistent with the HSI is one that they send to nearly zero.
+    base, to_bands : ndarray
+        The result is ``base + to_bands @ x_0[:n_hsi]``, base ``(L, H, W)`` or 0, to_bands
+        ``(L, n_hsi)``.
+    """
+
+    a0: np.ndarray
+    guide: np.ndarray
+    edge: np.ndarray
+    scalars: np.ndarray
+    n_hsi: int
+    mask: np.ndarray
+    low_pass: tuple[np.ndarray, np.ndarray] | None
+    base: np.ndarray | float
+    to_bands: np.ndarray
+
+    def result(self, x0: np.ndarray) -> np.ndarray:
+        """Image ``(L, H, W)`` in the HSI's units from the end of the chain ``(C, H, W)``."""
+        return self.base + np.tensordot(self.to_bands, x0[: self.n_hsi], axes=1)
+
+
+def universal_channels() -> tuple[int, int]:
+    """Channels of the universal state and of its guide."""
+    return len(NODES_NM) + len(PSEUDO_MSI_NM), 4 * len(NODES_NM) + EXTRA_GUIDE
+
+
+def node_units(statistics: SceneStatistics, basis: NodeBasis) -> tuple[np.ndarray, np.ndarray]:
+    """Unit of a deviation and spread of the scene on every node, HSI units.
+
+    Returns
+    -------
+    unit : ndarray
+        ``(K,)`` standard deviation at LR of what the global regression does not explain.
+    spread : ndarray
+        ``(K,)`` standard deviation at LR of the scene itself.
+    """
+    floor = LEAST_UNIT * statistics.scale
+    s = statistics.n_msi
+    n = basis.to_nodes.astype(np.float64)
+
+    def deviation(covariance: np.ndarray) -> np.ndarray:
+        variance = np.einsum("kl,lm,km->k", n, covariance, n)
+        return np.maximum(np.sqrt(np.maximum(variance, 0)), floor).astype(np.float32)
+
+    return deviation(statistics.residual_covariance), deviation(statistics.covariance[s:, s:])
+
+
+def node_basis(statistics: SceneStatistics) -> NodeBasis:
+    """Basis of the scene's good bands.
+
+    Raises
+    ------
+    MethodError
+        If the wavelengths are unknown.
+    """
+    if statistics.wavelength_nm is None:
+        raise MethodError(
+            "the universal weights need the HSI's wavelengths: add them to the file, name a range "
+            "with wavelengths='400-2500' (--wavelengths), or use --method local_regression"
+        )
+    return NodeBasis.of(statistics.wavelength_nm, statistics.fwhm_nm)
+
+
+def universal_state(
+    lr: np.ndarray, hr: np.ndarray, statistics: SceneStatistics, origin: tuple[int, int] = (0, 0)
+) -> ChainState:
+    """State of the `universal` variant for one tile.
+
+    Parameters
+    ----------
+    lr, hr : ndarray
+        ``(L, h, w)`` and ``(s, r h, r w)`` float32, without NaN.
+    statistics : SceneStatistics
+        Of the whole scene.
+    origin : (int, int)
+        Position of the tile in the scene; nothing here depends on it.
+    """
+    basis = node_basis(statistics)
+    unit, spread = (v[:, None, None] for v in node_units(statistics, basis))
+    mask = basis.mask.astype(np.float32)
+    degradation, slopes = statistics.degradation, statistics.slopes.astype(np.float32)
+    prior = fuse_local_regression(lr, hr, statistics, MethodOptions(), origin)
+    on_nodes = basis.project(prior)
+    upsampled = degradation.up(basis.project(lr))
+    msi = hr - statistics.msi_mean.astype(np.float32)[:, None, None]
+    alone = np.tensordot(basis.to_nodes @ slopes.T, msi, axes=1)
+    alone += (basis.to_nodes @ statistics.hsi_mean.astype(np.float32))[:, None, None]
+    alone -= on_nodes
+    pseudo = node_indices(PSEUDO_MSI_NM)
+    edge = edge_weights(hr, statistics.edge_range)
+    size = hr.shape[1:]
+    log_ratio = np.float32(np.log2(statistics.ratio) / 4)
+    guide = np.concatenate(
+        [
+            on_nodes / np.float32(statistics.scale),
+            (on_nodes - upsampled) / spread,
+            alone / unit,
+            np.broadcast_to(mask[:, None, None], on_nodes.shape),
+            edge[None],
+            np.full((1, *size), log_ratio),
+        ]
+    )
+    k = len(mask)
+    a0 = np.zeros((k + len(pseudo), *size), np.float32)
+    a0[k:] = (alone / unit)[pseudo]
+    return ChainState(
+        a0=a0,
+        guide=guide.astype(np.float32, copy=False),
+        edge=edge,
+        scalars=np.array([log_ratio], np.float32),
+        n_hsi=k,
+        mask=np.concatenate([mask, mask[pseudo]]),
+        low_pass=tuple(_low_pass(statistics, n, axis) for axis, n in enumerate(lr.shape[1:])),
+        base=prior,
+        to_bands=basis.to_bands * unit[:, 0, 0],
+    )
+
+
+def _low_pass(statistics: SceneStatistics, n_lr: int, axis: int) -> np.ndarray:
+    degradation = statistics.degradation
+    up = degradation.matrix_up(n_lr, np.float32)
+    return up @ degradation.matrix_down(n_lr, axis, np.float32)
+
+
+def published_state(
+    lr: np.ndarray, hr: np.ndarray, statistics: SceneStatistics, origin: tuple[int, int] = (0, 0)
+) -> ChainState:
+    """State of the `published` variant for one tile: ``A_0 = [Y, Z]``, HSI divided by its peak.
+
+    The MSI is brought to the HSI's units by a power of ten where the two differ (reflectance
+    against reflectance x 10^4).
+    """
+    peak = np.float32(statistics.peak)
+    upsampled = bicubic_up(lr, statistics.ratio) / peak
+    a0 = np.concatenate([upsampled, hr * (_unit_factor(statistics) / peak)]).astype(np.float32)
+    return ChainState(
+        a0=a0,
+        guide=a0,
+        edge=edge_weights(hr, statistics.edge_range),
+        scalars=np.zeros(0, np.float32),
+        n_hsi=len(lr),
+        mask=np.ones(len(a0), np.float32),
+        low_pass=None,
+        base=0.0,
+        to_bands=peak * np.eye(len(lr), dtype=np.float32),
+    )
+
+
+def _unit_factor(statistics: SceneStatistics) -> np.float32:
+    """Power of ten by which the MSI's units differ from the HSI's."""
+    msi, hsi = abs(statistics.msi_mean.mean()), abs(statistics.hsi_mean.mean())
+    if not (msi > 0 and hsi > 0):
+        return np.float32(1)
+    return np.float32(10.0 ** np.round(np.log10(hsi / msi)))
+
+
+BUILDERS = {"universal": universal_state, "published": published_state}

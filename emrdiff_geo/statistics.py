@@ -1,0 +1,322 @@
+"""Scene statistics: everything that must not depend on a tile, from one pass over the pair.
+
+The pass visits blocks of LR pixels. For each it degrades the MSI to the LR grid and adds to the
+joint moments of (degraded MSI, HSI); from these follow scaling, the global regression of the HSI
+bands on the MSI bands, and what that regression leaves unexplained. Moments of blocks merge
+exactly up to rounding (Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for
+computing sample variances", 1979), in a fixed order, so that every scheduler gives the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from scipy import ndimage
+
+from .degrade import Degradation
+from .errors import InputError
+
+#: Share of the best-filled band's pixels under which a band counts as empty.
+EMPTY_BAND = 0.5
+#: Relative ridge of the global regression: keeps collinear MSI bands solvable.
+RIDGE = 1e-6
+
+Read = Callable[[slice, slice], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Count, mean ``(n,)`` and sum of squared deviations ``(n, n)`` of vectors, float64."""
+
+    count: int
+    mean: np.ndarray
+    scatter: np.ndarray
+
+    @classmethod
+    def of(cls, samples: np.ndarray) -> Moments:
+        """Moments of ``samples``, ``(n, count)``."""
+        samples = samples.astype(np.float64)
+        count = samples.shape[1]
+        mean = samples.mean(axis=1) if count else np.zeros(samples.shape[0])
+        centred = samples - mean[:, None]
+        return cls(count, mean, centred @ centred.T)
+
+    def merge(self, other: Moments) -> Moments:
+        """Moments of both sets of samples together."""
+        count = self.count + other.count
+        if not other.count or not self.count:
+            return self if not other.count else other
+        delta = other.mean - self.mean
+        mean = self.mean + delta * (other.count / count)
+        scatter = self.scatter + other.scatter
+        scatter = scatter + np.outer(delta, delta) * (self.count * other.count / count)
+        return Moments(count, mean, scatter)
+
+
+@dataclass(frozen=True)
+class SceneStatistics:
+    """What a tile needs to know of the whole scene.
+
+    Attributes
+    ----------
+    degradation : Degradation
+        PSF and ratio that relate the fine grid to the coarse one.
+    good : ndarray
+        ``(L,)`` bool: HSI bands that are fused; the others have no data or are flagged bad.
+    moments : Moments
+        Joint moments of the degraded MSI (first ``s``) and the good HSI bands.
+    n_msi : int
+        Number of MSI bands ``s``.
+    peak : float
+        Largest HSI value, in the HSI's units.
+    edge_range : (float, float)
+        Least and largest edge magnitude of the MSI, see `edge_magnitude`.
+    wavelength_nm, fwhm_nm : ndarray or None
+        ``(L,)`` centres and widths of the good bands.
+    """
+
+    degradation: Degradation
+    good: np.ndarray
+    moments: Moments
+    n_msi: int
+    peak: float
+    edge_range: tuple[float, float]
+    wavelength_nm: np.ndarray | None = field(default=None)
+    fwhm_nm: np.ndarray | None = field(default=None)
+
+    @property
+    def ratio(self) -> int:
+        """HR pixels per LR pixel."""
+        return self.degradation.ratio
+
+    @cached_property
+    def covariance(self) -> np.ndarray:
+        """Joint covariance ``(s + L, s + L)`` of degraded MSI and HSI, float64."""
+        return self.moments.scatter / max(self.moments.count - 1, 1)
+
+    @property
+    def msi_mean(self) -> np.ndarray:
+        """``(s,)`` means of the degraded MSI."""
+        return self.moments.mean[: self.n_msi]
+
+    @property
+    def hsi_mean(self) -> np.ndarray:
+        """``(L,)`` means of the HSI."""
+        return self.moments.mean[self.n_msi :]
+
+    @cached_property
+    def slopes(self) -> np.ndarray:
+        """``(s, L)`` slopes of the linear regression of the HSI bands on the MSI bands."""
+        s = self.n_msi
+        msi = self.covariance[:s, :s]
+        ridge = RIDGE * max(np.trace(msi) / s, np.finfo(float).tiny)
+        return np.linalg.solve(msi + ridge * np.eye(s), self.covariance[:s, s:])
+
+    @cached_property
+    def residual_covariance(self) -> np.ndarray:
+        """``(L, L)`` covariance of what the regression does not explain at LR."""
+        s = self.n_msi
+        return self.covariance[s:, s:] - self.slopes.T @ self.covariance[:s, s:]
+
+    @cached_property
+    def scale(self) -> float:
+        """A typical bright value of the HSI, in its units: RMS over pixels and bands, doubled.
+
+        Unlike the peak it does not follow a single glint.
+        """
+        s = self.n_msi
+        power = np.diag(self.covariance)[s:] + self.hsi_mean**2
+        return float(max(2 * np.sqrt(power.mean()), np.finfo(np.float32).tiny))
+
+
+def edge_magnitude(msi: np.ndarray) -> np.ndarray:
+    """Sobel gradient magnitude of the mean MSI band, borders replicated.
+
+    Parameters
+    ----------
+    msi : ndarray
+        ``(s, y, x)``, any units.
+
+    Returns
+    -------
+    ndarray
+        ``(y, x)`` in the MSI's units: sqrt(Gx^2 + Gy^2).
+    """
+    pan = msi.mean(axis=0, dtype=np.float32)
+    return np.hypot(ndimage.sobel(pan, 0, mode="nearest"), ndimage.sobel(pan, 1, mode="nearest"))
+
+
+def edge_weights(msi: np.ndarray, edge_range: tuple[float, float]) -> np.ndarray:
+    """Edge magnitude scaled to 0..1 by the scene's range; zeros in a scene without edges.
+
+    Parameters
+    ----------
+    msi : ndarray
+        ``(s, y, x)``, any units.
+    edge_range : (float, float)
+        Least and largest magnitude in the scene.
+
+    Returns
+    -------
+    ndarray
+        ``(y, x)`` float32, 0..1.
+    """
+    low, high = edge_range
+    if not high > low:
+        return np.zeros(msi.shape[1:], np.float32)
+    return np.clip((edge_magnitude(msi) - low) / (high - low), 0, 1).astype(np.float32)
+
+
+def fill_invalid(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Replace nodata by the nearest valid pixel, so that nothing invalid enters a filter.
+
+    Parameters
+    ----------
+    image : ndarray
+        ``(band, y, x)``, NaN where there is no data.
+
+    Returns
+    -------
+    filled : ndarray
+        As ``image`` without NaN; zeros where no pixel is valid at all.
+    valid : ndarray
+        ``(y, x)`` bool: pixels that are finite in every band.
+    """
+    valid = np.isfinite(image).all(axis=0)
+    if valid.all():
+        return image, valid
+    if not valid.any():
+        return np.zeros_like(image), valid
+    nearest = ndimage.distance_transform_edt(~valid, return_distances=False, return_indices=True)
+    return image[:, nearest[0], nearest[1]], valid
+
+
+def _blocks(shape: tuple[int, int], size: int) -> Iterator[tuple[slice, slice]]:
+    for top in range(0, shape[0], size):
+        for left in range(0, shape[1], size):
+            yield (
+                slice(top, min(top + size, shape[0])),
+                slice(left, min(left + size, shape[1])),
+            )
+
+
+def _grow(span: slice, margin: int, size: int) -> tuple[slice, slice]:
+    """``span`` with a margin inside ``0..size``, and where it lies in the grown one."""
+    grown = slice(max(span.start - margin, 0), min(span.stop + margin, size))
+    return grown, slice(span.start - grown.start, span.stop - grown.start)
+
+
+def _fine(span: slice, ratio: int) -> slice:
+    return slice(span.start * ratio, span.stop * ratio)
+
+
+def good_bands(read_hsi: Read, lr_shape: tuple[int, int], flagged: np.ndarray) -> np.ndarray:
+    """Bands that are not flagged bad and have data in at least half of the best band's pixels.
+
+    Returns
+    -------
+    ndarray
+        ``(L,)`` bool.
+    """
+    counts = np.zeros(len(flagged), np.int64)
+    for rows, cols in _blocks(lr_shape, 128):
+        counts += np.isfinite(read_hsi(rows, cols)).sum(axis=(1, 2))
+    if not counts[flagged].any():
+        raise InputError(
+            "the HSI has no valid pixel inside the area both images share: check its nodata value "
+            "and the extents of the two images"
+        )
+    return flagged & (counts >= EMPTY_BAND * counts[flagged].max())
+
+
+def scene_statistics(
+    read_hsi: Read,
+    read_msi: Read,
+    lr_shape: tuple[int, int],
+    degradation: Degradation,
+    *,
+    good: np.ndarray,
+    wavelength_nm: np.ndarray | None = None,
+    fwhm_nm: np.ndarray | None = None,
+    block: int = 64,
+) -> SceneStatistics:
+    """Measure a pair in one pass.
+
+    Parameters
+    ----------
+    read_hsi, read_msi : callable
+        ``(rows, cols) -> (band, y, x)`` float32 with NaN nodata, on the LR and the HR frame.
+    lr_shape : (int, int)
+        Height and width of the LR frame; the HR frame is ``ratio`` times that.
+    degradation : Degradation
+        Relates the two grids.
+    good : ndarray
+        ``(L,)`` bool: HSI bands to use.
+    wavelength_nm, fwhm_nm : ndarray, optional
+        ``(L,)`` of all HSI bands, in nm.
+    block : int
+        Edge of a block in LR pixels.
+
+    Returns
+    -------
+    SceneStatistics
+
+    Raises
+    ------
+    InputError
+        If fewer than three pixels are valid in both images.
+    """
+    moments: Moments | None = None
+    peak, low, high = -np.inf, np.inf, -np.inf
+    n_msi = 0
+    for rows, cols in _blocks(lr_shape, block):
+        lr_msi, valid, (least, most) = _degraded_block(read_msi, rows, cols, lr_shape, degradation)
+        hsi = read_hsi(rows, cols)[good]
+        valid &= np.isfinite(hsi).all(axis=0)
+        n_msi = len(lr_msi)
+        new = Moments.of(np.concatenate([lr_msi[:, valid], hsi[:, valid]]))
+        moments = new if moments is None else moments.merge(new)
+        low, high = min(low, least), max(high, most)
+        if valid.any():
+            peak = max(peak, float(hsi[:, valid].max()))
+    if moments is None or moments.count < 3:
+        raise InputError(
+            "fewer than three HSI pixels are valid in both images: check the nodata values and "
+            "that the images show the same place"
+        )
+    return SceneStatistics(
+        degradation=degradation,
+        good=good,
+        moments=moments,
+        n_msi=n_msi,
+        peak=peak,
+        edge_range=(low, high),
+        wavelength_nm=None if wavelength_nm is None else wavelength_nm[good],
+        fwhm_nm=None if fwhm_nm is None else fwhm_nm[good],
+    )
+
+
+def _degraded_block(
+    read_msi: Read,
+    rows: slice,
+    cols: slice,
+    lr_shape: tuple[int, int],
+    degradation: Degradation,
+) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
+    """MSI on the LR grid, where all its pixels were valid, and its range of edge magnitudes."""
+    grown_rows, inner_rows = _grow(rows, degradation.reach, lr_shape[0])
+    grown_cols, inner_cols = _grow(cols, degradation.reach, lr_shape[1])
+    r = degradation.ratio
+    msi, valid = fill_invalid(read_msi(_fine(grown_rows, r), _fine(grown_cols, r)))
+    lr = degradation.down(msi)[:, inner_rows, inner_cols]
+    # An edge next to nodata is an edge of the filling, not of the scene.
+    sound = ndimage.binary_erosion(valid, np.ones((3, 3)), border_value=1)
+    magnitude = edge_magnitude(msi)[sound]
+    edges = (
+        (float(magnitude.min()), float(magnitude.max())) if magnitude.size else (np.inf, -np.inf)
+    )
+    cells = valid.reshape(valid.shape[0] // r, r, valid.shape[1] // r, r).all(axis=(1, 3))
+    return lr, cells[inner_rows, inner_cols], edges

@@ -1,0 +1,156 @@
+"""Training scenes from files, and batches of patches drawn from them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..errors import InputError, SpectralError
+from ..spectral import complete_fwhm, wavelengths_by_rank
+from .draws import DrawConfig, Patches, TrainingScene, cut_patches, draw_pair
+from .trainer import Batch
+
+
+@dataclass(frozen=True)
+class SceneFile:
+    """A file to train on, and the range its bands are spread over if it names no wavelengths.
+
+    Attributes
+    ----------
+    path : str
+        Anything that `open_hsi` opens.
+    range_nm : (float, float) or None
+        Range in nm.
+    """
+
+    path: str
+    range_nm: tuple[float, float] | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> SceneFile:
+        """Parse ``PATH`` or ``PATH@400-2500``."""
+        path, at, span = text.rpartition("@")
+        if not at or Path(text).exists():
+            return cls(text)
+        try:
+            low, high = (float(v) for v in span.split("-"))
+        except ValueError:
+            raise InputError(
+                f"'{text}' is neither a file nor PATH@FROM-TO: write a range of wavelengths in nm, "
+                "as in scene.npz@400-2500"
+            ) from None
+        return cls(path, (low, high))
+
+
+@lru_cache(maxsize=256)
+def load_scene(file: SceneFile) -> TrainingScene:
+    """Read a scene; bands without any data are left out.
+
+    Raises
+    ------
+    InputError, SpectralError
+        If it cannot be read, has no valid pixel, or no wavelengths and no range for them.
+    """
+    from ..readers import open_hsi
+
+    image = open_hsi(file.path)["image"]
+    cube = np.asarray(image.values, np.float32)
+    filled = np.isfinite(cube).mean(axis=(1, 2))
+    keep = filled >= 0.5 * max(filled.max(), 1e-9)
+    if "good_band" in image.coords:
+        keep &= image["good_band"].values
+    if not keep.any() or not filled.any():
+        raise InputError(f"{Path(file.path).name} has no valid pixel: leave it out of the training")
+    wavelength = _wavelengths(image, len(cube), file)
+    fwhm = complete_fwhm(wavelength, image["fwhm"].values if "fwhm" in image.coords else None)
+    keep &= np.isfinite(wavelength)
+    order = np.flatnonzero(keep)[np.argsort(wavelength[keep], kind="stable")]
+    return TrainingScene(Path(file.path).stem, cube[order], wavelength[order], fwhm[order])
+
+
+def _wavelengths(image, bands: int, file: SceneFile) -> np.ndarray:
+    if "wavelength" in image.coords:
+        return np.asarray(image["wavelength"].values, float)
+    if file.range_nm is None:
+        raise SpectralError(
+            f"{Path(file.path).name} names no wavelengths: add the range that its bands cover, as "
+            f"in {Path(file.path).name}@400-2500"
+        )
+    return wavelengths_by_rank(bands, file.range_nm)
+
+
+class DrawDataset(torch.utils.data.Dataset):
+    """Patches by number of draw; picklable, and the same number always gives the same patches."""
+
+    def __init__(self, files: list[SceneFile], config: DrawConfig, seed: int) -> None:
+        self.files, self.config, self.seed = files, config, seed
+
+    def __getitem__(self, index: int) -> Patches:
+        rng = np.random.default_rng((self.seed, index))
+        scene = load_scene(self.files[int(rng.integers(len(self.files)))])
+        return cut_patches(draw_pair(scene, rng, self.config), rng, self.config)
+
+
+class _From(torch.utils.data.Sampler):
+    """Whole numbers from a start on."""
+
+    def __init__(self, start: int) -> None:
+        self.start = start
+
+    def __iter__(self) -> Iterator[int]:
+        return itertools.count(self.start)
+
+
+def _collate(draws: list[Patches]) -> Batch:
+    fields = [asdict(d) for d in draws]
+    return {k: torch.from_numpy(np.concatenate([f[k] for f in fields])) for k in fields[0]}
+
+
+def batches(
+    dataset: torch.utils.data.Dataset,
+    step: int,
+    *,
+    draws_per_batch: int = 2,
+    workers: int = 1,
+    device: str = "cpu",
+) -> Iterator[Batch]:
+    """Endless batches from an optimiser step on.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Maps the number of a draw to its `Patches`.
+    step : int
+        First step; batches are numbered by draws, so a resumed run sees what it would have seen.
+    draws_per_batch : int
+        Draws in a batch.
+    workers : int
+        Processes that prepare draws; 0 prepares them in this one.
+    device : str
+        Where the batches go.
+    """
+    loader = torch.utils.data.DataLoader(
+        dataset,
+        batch_size=draws_per_batch,
+        sampler=_From(step * draws_per_batch),
+        collate_fn=_collate,
+        num_workers=workers,
+        # A forked child of a process that runs torch threads can hang.
+        multiprocessing_context="spawn" if workers else None,
+        prefetch_factor=4 if workers else None,
+    )
+    for batch in loader:
+        yield {k: _to(v, device) for k, v in batch.items()}
+
+
+def _to(value: torch.Tensor, device: str) -> torch.Tensor:
+    value = value.to(device, torch.float32, non_blocking=True)
+    if value.dim() == 4 and value.shape[1] > 2:
+        return value.contiguous(memory_format=torch.channels_last)
+    return value

@@ -1,0 +1,281 @@
+"""The training loop: AdamW, warm-up and cosine, EMA, clipping, resumable to the step."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from ..model.bafunet import BAFUNet
+from ..model.diffusion import forward, start
+from ..model.loss import Alignment, multiscale_loss
+from ..model.schedule import Schedule
+from ..model.weights import ModelConfig, save_weights
+from .checkpoint import load_checkpoint, save_checkpoint
+
+log = logging.getLogger(__name__)
+
+Batch = dict[str, Tensor]
+#: (step, total steps, loss, validation metrics or None)
+Progress = Callable[[int, int, float, dict[str, float] | None], None]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train.
+
+    Attributes
+    ----------
+    steps : int or None
+        Optimiser steps; None: as many as `max_minutes` allows, measured at the start.
+    max_minutes : float or None
+        Time after which the run stops; it can be resumed.
+    learning_rate, weight_decay, clip : float
+        Of AdamW, and the largest norm of a gradient.
+    warmup : float
+        Share of the steps with a rising learning rate.
+    ema : float
+        Decay of the averaged weights that are kept.
+    last_step_share : float
+        Share of samples at the chain's first and hardest step, t = T - 1; the rest is uniform.
+    alignment : str
+        Decimation in the multi-scale loss.
+    seed : int
+        Of initialisation, draws and noise.
+    validate_every : int
+        Steps between validations.
+    amp : bool
+        bfloat16 mixed precision.
+    """
+
+    steps: int | None = None
+    max_minutes: float | None = None
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    clip: float = 1.0
+    warmup: float = 0.03
+    ema: float = 0.995
+    last_step_share: float = 0.5
+    alignment: Alignment = "aligned"
+    seed: int = 0
+    validate_every: int = 250
+    amp: bool = True
+
+
+@dataclass
+class Trainer:
+    """One training run in a folder.
+
+    Parameters
+    ----------
+    model : BAFUNet
+        On its device; trained in place.
+    config : ModelConfig
+        Goes beside the weights.
+    train : TrainConfig
+        How to train.
+    out : Path
+        Folder for checkpoint, log and weights.
+    name : str
+        File name of the weights, without suffix.
+    validate : callable, optional
+        ``(model) -> metrics``; must contain ``psnr`` and ``gain``, both in dB.
+    progress : callable, optional
+        Told after every step.
+    """
+
+    model: BAFUNet
+    config: ModelConfig
+    train: TrainConfig
+    out: Path
+    name: str = "weights"
+    validate: Callable[[BAFUNet], dict[str, float]] | None = None
+    progress: Progress | None = None
+    step: int = field(default=0, init=False)
+    total: int | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        if self.train.steps is None and self.train.max_minutes is None:
+            raise InputError("training needs an end: give a number of steps or of minutes")
+        self.device = next(self.model.parameters()).device
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(),
+            lr=self.train.learning_rate,
+            weight_decay=self.train.weight_decay,
+            betas=(0.9, 0.99),
+        )
+        self.schedule: Schedule = self.config.schedule()
+        self.ema = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        self.total = self.train.steps
+        self.elapsed = 0.0
+        self.metrics: dict[str, float] = {}
+
+    @property
+    def checkpoint(self) -> Path:
+        """File of the resumable state."""
+        return self.out / "checkpoint.safetensors"
+
+    def resume(self) -> None:
+        """Continue from the folder's checkpoint."""
+        tensors, values = load_checkpoint(self.checkpoint, self.model, self.optimizer)
+        self.ema = {k: tensors[k].to(self.device) for k in self.ema}
+        self.step, self.total, self.elapsed = values["step"], values["total"], values["elapsed"]
+
+    def run(self, batches: Callable[[int], Iterator[Batch]]) -> dict[str, float]:
+        """Train to the end, or until the time is over.
+
+        Parameters
+        ----------
+        batches : callable
+            ``(step) ->`` iterator over the batches from that step on.
+
+        Returns
+        -------
+        dict
+            Last validation metrics.
+        """
+        self.out.mkdir(parents=True, exist_ok=True)
+        begun, before = time.monotonic(), self.elapsed
+        first = self.step
+        for batch in batches(self.step):
+            if self._finished(time.monotonic() - begun):
+                break
+            loss = self._train_step(batch)
+            self.elapsed = before + time.monotonic() - begun
+            self._calibrate(first, time.monotonic() - begun)
+            due = self.step % self.train.validate_every == 0
+            metrics = self._validated() if due and self.validate else None
+            self._log(loss, metrics)
+        return self._finish()
+
+    def _finished(self, seconds: float) -> bool:
+        minutes = self.train.max_minutes
+        over = minutes is not None and seconds > 60 * minutes
+        return over or (self.total is not None and self.step >= self.total)
+
+    def _calibrate(self, first: int, seconds: float) -> None:
+        """Fix the number of steps, once their pace is known, so that the cosine ends in time."""
+        if self.total is None and self.step - first >= 10 and self.train.max_minutes:
+            pace = seconds / (self.step - first)
+            self.total = max(self.step + 1, int(0.93 * 60 * self.train.max_minutes / pace))
+            log.info("%d steps of %.2f s fit the time", self.total, pace)
+
+    def _rate(self) -> float:
+        total = self.total or 10_000
+        warm = max(1, round(self.train.warmup * total))
+        rise = min(1.0, (self.step + 1) / warm)
+        fall = 0.5 * (1 + math.cos(math.pi * min(1.0, self.step / total)))
+        return self.train.learning_rate * rise * max(fall, 0.01)
+
+    def _train_step(self, batch: Batch) -> float:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._rate()
+        generator = torch.Generator().manual_seed(self.train.seed * 1_000_003 + self.step)
+        self.model.train()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.train.amp):
+            loss = chain_loss(self.model, batch, self.schedule, generator, self.train)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.train.clip)
+        self.optimizer.step()
+        self.step += 1
+        decay = min(self.train.ema, (1 + self.step) / (10 + self.step))
+        for key, value in self.model.state_dict().items():
+            self.ema[key].lerp_(value, 1 - decay)
+        return float(loss.detach())
+
+    def _validated(self) -> dict[str, float]:
+        """Metrics of the averaged weights."""
+        own = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        self.model.load_state_dict(self.ema)
+        self.model.eval()
+        self.metrics = self.validate(self.model) if self.validate else {}
+        self.model.load_state_dict(own)
+        self.save()
+        return self.metrics
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        values = {"step": self.step, "total": self.total, "elapsed": self.elapsed}
+        save_checkpoint(self.checkpoint, self.model, self.optimizer, self.ema, values)
+
+    def _log(self, loss: float, metrics: dict[str, float] | None) -> None:
+        if self.progress:
+            self.progress(self.step, self.total or 0, loss, metrics)
+        if self.step % 10 and metrics is None:
+            return
+        path = self.out / "log.csv"
+        new = not path.exists()
+        with path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            if new:
+                writer.writerow(
+                    ["step", "seconds", "learning_rate", "loss", "val_psnr", "val_gain"]
+                )
+            shown = [f"{metrics[k]:.3f}" if metrics else "" for k in ("psnr", "gain")]
+            row = [self.step, f"{self.elapsed:.1f}", f"{self._rate():.2e}", f"{loss:.5f}"]
+            writer.writerow(row + shown)
+
+    def _finish(self) -> dict[str, float]:
+        if self.validate:
+            self._validated()
+        self.save()
+        card = dict(self.config.training)
+        card.update(
+            train=asdict(self.train),
+            steps_done=self.step,
+            seconds=round(self.elapsed),
+            validation={k: round(v, 3) for k, v in self.metrics.items()},
+        )
+        config = ModelConfig(**{**vars(self.config), "training": card})
+        save_weights(self.out / f"{self.name}.safetensors", self.ema, config, torch.float16)
+        return self.metrics
+
+
+def chain_loss(
+    model: BAFUNet,
+    batch: Batch,
+    schedule: Schedule,
+    generator: torch.Generator,
+    train: TrainConfig,
+) -> Tensor:
+    """Multi-scale loss of one batch at random steps of the chain.
+
+    At t = T - 1 the state is drawn as sampling starts, from A_0 and noise alone: the forward
+    process would leave a trace of x_0 in it wherever the edge weight is zero.
+    """
+    x0, a0, edge = batch["x0"], batch["a0"], batch["edge"]
+    last = schedule.steps - 1
+    t = torch.randint(0, schedule.steps, (len(x0),), generator=generator)
+    t[torch.rand(len(x0), generator=generator) < train.last_step_share] = last
+    noise = torch.randn(x0.shape, generator=generator).to(x0)
+    t = t.to(x0.device)
+    x_t = forward(x0, a0, t, noise, edge, schedule)
+    x_t = torch.where((t == last)[:, None, None, None], start(a0, noise, edge, schedule), x_t)
+    x_t = x_t.contiguous(memory_format=torch.channels_last)
+    scalars = batch["scalars"] if batch["scalars"].shape[1] else None
+    outputs = list(model(x_t, t, model.encode_guide(batch["guide"]), scalars))
+    for output in outputs:
+        # A gradient in another layout makes every convolution behind it ten times slower on CPUs.
+        output.register_hook(lambda g: g.contiguous(memory_format=torch.channels_last))
+    outputs[0] = _consistent(outputs[0].float(), a0, batch["low_pass"])
+    weight = batch["weight"][:, :, None, None]
+    losses = multiscale_loss([o.float() for o in outputs], a0, x0, train.alignment, weight)
+    return losses * weight.mean()
+
+
+def _consistent(output: Tensor, a0: Tensor, low_pass: Tensor) -> Tensor:
+    """Take out of the prediction what degrading it would show; see the method `emrdiff`."""
+    if not low_pass.any():
+        return output
+    y, x = low_pass[:, :1], low_pass[:, 1:]
+    with torch.autocast(output.device.type, enabled=False):
+        return output - y @ (output + a0) @ x.transpose(-1, -2)
