@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import dask.array as da
 import numpy as np
+import rioxarray  # noqa: F401  (results promise the .rio accessor)
 import xarray as xr
 from odc.geo.xr import xr_coords
 
@@ -108,7 +109,9 @@ class FusionPlan:
         return describe_plan(self.pair, tiles, method.name)
 
 
-def _pair(hsi: ImageOrPath, msi: ImageOrPath, ratio: int | None) -> tuple[Pair, tuple[str, ...]]:
+def open_pair(
+    hsi: ImageOrPath, msi: ImageOrPath, ratio: int | None = None
+) -> tuple[Pair, tuple[str, ...]]:
     """Open what is a path, pair both, and name the inputs."""
     hsi = open_hsi(hsi) if isinstance(hsi, str | Path) else hsi
     msi = open_msi(msi) if isinstance(msi, str | Path) else msi
@@ -127,11 +130,11 @@ def plan_fusion(hsi: ImageOrPath, msi: ImageOrPath, **options: Any) -> FusionPla
         See `FusionOptions`.
     """
     chosen = FusionOptions(**options)
-    return FusionPlan(_pair(hsi, msi, chosen.ratio)[0], chosen)
+    return FusionPlan(open_pair(hsi, msi, chosen.ratio)[0], chosen)
 
 
 def _prepare(hsi: ImageOrPath, msi: ImageOrPath, options: FusionOptions) -> tuple[Run, Provenance]:
-    pair, names = _pair(hsi, msi, options.ratio)
+    pair, names = open_pair(hsi, msi, options.ratio)
     for note in pair.notes:
         log.info(note)
     run = prepare_run(

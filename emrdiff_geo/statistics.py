@@ -23,6 +23,8 @@ from .errors import InputError
 EMPTY_BAND = 0.5
 #: Relative ridge of the global regression: keeps collinear MSI bands solvable.
 RIDGE = 1e-6
+#: Variance, relative to a float32 image's power, under which contrast is rounding error.
+ROUNDING = 1e-10
 
 Read = Callable[[slice, slice], np.ndarray]
 
@@ -110,10 +112,20 @@ class SceneStatistics:
     @cached_property
     def slopes(self) -> np.ndarray:
         """``(s, L)`` slopes of the linear regression of the HSI bands on the MSI bands."""
+        return np.linalg.solve(self.msi_covariance, self.covariance[: self.n_msi, self.n_msi :])
+
+    @cached_property
+    def msi_covariance(self) -> np.ndarray:
+        """``(s, s)`` covariance of the degraded MSI with a ridge that keeps it solvable.
+
+        The ridge is relative to the variance, so that collinear bands share a slope, and to the
+        power, so that the rounding errors of a scene without contrast are not taken for contrast.
+        """
         s = self.n_msi
-        msi = self.covariance[:s, :s]
-        ridge = RIDGE * max(np.trace(msi) / s, np.finfo(float).tiny)
-        return np.linalg.solve(msi + ridge * np.eye(s), self.covariance[:s, s:])
+        covariance = self.covariance[:s, :s]
+        power = np.trace(covariance) / s + np.mean(self.msi_mean**2)
+        ridge = RIDGE * np.trace(covariance) / s + ROUNDING * power + np.finfo(float).tiny
+        return covariance + ridge * np.eye(s)
 
     @cached_property
     def residual_covariance(self) -> np.ndarray:

@@ -10,7 +10,7 @@ from ..errors import MethodError, WeightsError
 from ..noise import pixel_noise
 from ..statistics import SceneStatistics
 from .options import MethodOptions
-from .state import BUILDERS, ChainState, node_basis
+from .state import ChainState, build_state, node_basis
 
 # torch is imported where it is used: listing methods, planning and the classical methods do not
 # need it, and it takes seconds to load.
@@ -87,7 +87,7 @@ def fuse_emrdiff(
     from ..model.weights import load_model
 
     model, config = load_model(options.weights, options.digest, options.device)
-    state = BUILDERS[config.variant](lr, hr, statistics, origin)
+    state = build_state(config.variant, lr, hr, statistics, config.residual)
     return state.result(run_chain(model, config, state, options, origin))
 
 
@@ -98,6 +98,7 @@ def run_chain(
     import torch
 
     from ..model.diffusion import sample
+    from ..model.estimate import estimate
 
     height, width = state.edge.shape
     pads = [_alignment(o, n, model.multiple) for o, n in zip(origin, (height, width), strict=True)]
@@ -115,10 +116,12 @@ def run_chain(
         values = pixel_noise(options.seed, step, at, size, len(state.a0))
         return torch.from_numpy(values)[None].to(options.device)
 
-    a0, edge = tensor(state.a0), tensor(state.edge[None])
+    a0 = tensor(state.a0)
+    edge = tensor(state.edge[None]) if config.noise == "edge-aware" else None
     scalars = (
         torch.from_numpy(state.scalars)[None].to(options.device) if state.scalars.size else None
     )
+    schedule = config.schedule(options.steps)
     with torch.inference_mode():
         guide = model.encode_guide(tensor(state.guide))
         mask = torch.from_numpy(state.mask).to(options.device)[:, None, None]
@@ -127,10 +130,10 @@ def run_chain(
         ]
 
         def predict(x_t: torch.Tensor, t: int) -> torch.Tensor:
-            x0 = (model(x_t, t, guide, scalars)[0] + a0) * mask
+            x0 = estimate(model, x_t, a0, t, edge, guide, scalars, schedule)[0] * mask
             return x0 if not filters else _consistent(x0, filters, inner)
 
-        x0 = sample(predict, a0, edge, config.schedule(options.steps), noise)
+        x0 = sample(predict, a0, edge, schedule, noise)
         return x0[0][inner].float().cpu().numpy()
 
 

@@ -78,16 +78,14 @@ def fuse_local_regression(
     origin: tuple[int, int],
 ) -> np.ndarray:
     """Fuse a tile with slopes that follow the ground; see the module's text."""
-    degradation, s = statistics.degradation, statistics.n_msi
+    degradation = statistics.degradation
     slopes = statistics.slopes.astype(np.float32)
     msi_lr = degradation.down(hr)
     mean_m, mean_h = (
         m.astype(np.float32)[:, None, None] for m in (statistics.msi_mean, statistics.hsi_mean)
     )
     residual = lr - mean_h - np.tensordot(slopes.T, msi_lr - mean_m, axes=1)
-    covariance = statistics.covariance[:s, :s]
-    covariance = covariance + 1e-6 * max(np.trace(covariance) / s, 1e-12) * np.eye(s)
-    corrections = slope_corrections(msi_lr, residual, covariance)
+    corrections = slope_corrections(msi_lr, residual, statistics.msi_covariance)
     fused = degradation.up(lr)
     for detail, slope, correction in zip(
         msi_detail(hr, degradation), slopes, corrections, strict=True

@@ -115,9 +115,7 @@ def node_basis(statistics: SceneStatistics) -> NodeBasis:
     return NodeBasis.of(statistics.wavelength_nm, statistics.fwhm_nm)
 
 
-def universal_state(
-    lr: np.ndarray, hr: np.ndarray, statistics: SceneStatistics, origin: tuple[int, int] = (0, 0)
-) -> ChainState:
+def universal_state(lr: np.ndarray, hr: np.ndarray, statistics: SceneStatistics) -> ChainState:
     """State of the `universal` variant for one tile.
 
     Parameters
@@ -126,14 +124,12 @@ def universal_state(
         ``(L, h, w)`` and ``(s, r h, r w)`` float32, without NaN.
     statistics : SceneStatistics
         Of the whole scene.
-    origin : (int, int)
-        Position of the tile in the scene; nothing here depends on it.
     """
     basis = node_basis(statistics)
     unit, spread = (v[:, None, None] for v in node_units(statistics, basis))
     mask = basis.mask.astype(np.float32)
     degradation, slopes = statistics.degradation, statistics.slopes.astype(np.float32)
-    prior = fuse_local_regression(lr, hr, statistics, MethodOptions(), origin)
+    prior = fuse_local_regression(lr, hr, statistics, MethodOptions(), (0, 0))
     on_nodes = basis.project(prior)
     upsampled = degradation.up(basis.project(lr))
     msi = hr - statistics.msi_mean.astype(np.float32)[:, None, None]
@@ -177,19 +173,31 @@ def _low_pass(statistics: SceneStatistics, n_lr: int, axis: int) -> np.ndarray:
 
 
 def published_state(
-    lr: np.ndarray, hr: np.ndarray, statistics: SceneStatistics, origin: tuple[int, int] = (0, 0)
+    lr: np.ndarray,
+    hr: np.ndarray,
+    statistics: SceneStatistics,
+    residual: str = "multimodal",
 ) -> ChainState:
     """State of the `published` variant for one tile: ``A_0 = [Y, Z]``, HSI divided by its peak.
 
     The MSI is brought to the HSI's units by a power of ten where the two differ (reflectance
     against reflectance x 10^4).
+
+    Parameters
+    ----------
+    lr, hr, statistics
+        As for `universal_state`.
+    residual : str
+        ``"multimodal"``; of the ablations ``"unimodal"`` starts at ``Y`` alone, and ``"none"`` at
+        zero.
     """
     peak = np.float32(statistics.peak)
     upsampled = bicubic_up(lr, statistics.ratio) / peak
-    a0 = np.concatenate([upsampled, hr * (_unit_factor(statistics) / peak)]).astype(np.float32)
+    guide = np.concatenate([upsampled, hr * (_unit_factor(statistics) / peak)]).astype(np.float32)
+    a0 = guide[: len(lr)] if residual == "unimodal" else guide
     return ChainState(
-        a0=a0,
-        guide=a0,
+        a0=np.zeros_like(a0) if residual == "none" else a0,
+        guide=guide,
         edge=edge_weights(hr, statistics.edge_range),
         scalars=np.zeros(0, np.float32),
         n_hsi=len(lr),
@@ -208,4 +216,14 @@ def _unit_factor(statistics: SceneStatistics) -> np.float32:
     return np.float32(10.0 ** np.round(np.log10(hsi / msi)))
 
 
-BUILDERS = {"universal": universal_state, "published": published_state}
+def build_state(
+    variant: str,
+    lr: np.ndarray,
+    hr: np.ndarray,
+    statistics: SceneStatistics,
+    residual: str = "multimodal",
+) -> ChainState:
+    """State of a tile for one of the two variants."""
+    if variant == "universal":
+        return universal_state(lr, hr, statistics)
+    return published_state(lr, hr, statistics, residual)

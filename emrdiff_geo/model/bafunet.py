@@ -58,6 +58,9 @@ class NetworkConfig:
     head : bool
         False (published): the decoder's features are the outputs. True: a 3 x 3 convolution that
         starts at zero makes each output, so that the untrained network predicts no residual.
+    gate : bool
+        True adds a learned factor per channel, zero at first, for `diffusion.estimate`: the
+        untrained preconditioned network leaves the chain at its anchor.
     scales : tuple of int
         Outputs that the loss supervises: 1 for full size, 2 for half of it, ...
 
@@ -78,6 +81,7 @@ class NetworkConfig:
     block: Block = "msgab"
     pool: Pool = "tile"
     head: bool = False
+    gate: bool = False
     scales: tuple[int, ...] = (1, 2, 4, 8)
 
     def __post_init__(self) -> None:
@@ -244,6 +248,7 @@ class BAFUNet(nn.Module):
             )
             below = widths[level]
         self.heads = nn.ModuleList(_head(config, scale) for scale in config.scales)
+        self.gate = nn.Parameter(torch.zeros(config.out_channels)) if config.gate else None
 
     @property
     def multiple(self) -> int:

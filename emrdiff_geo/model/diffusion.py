@@ -181,6 +181,42 @@ def reverse_step(
     return mean + _at(np.sqrt(schedule.posterior_variance), t, x_t) * _weighted(noise, edge)
 
 
+def precondition(
+    t: Step, edge: Tensor, schedule: Schedule, variance: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """Weights of the state and of the network in a preconditioned estimate of the deviation.
+
+    Where the state is known to be a deviation d_t = x_t - A_0 of about unit variance, the best
+    linear estimate of d_0 from d_t alone is skip * d_t, and its error has the standard deviation
+    out: the estimate skip * d_t + out * network then asks the network only for what d_t does not
+    tell (Karras et al., "Elucidating the design space of diffusion-based generative models",
+    NeurIPS 2022, section 5, here for d_t = (1 - eta_t) d_0 + kappa sqrt(eta_t) W N, so that both
+    weights differ from pixel to pixel). At t = T-1 the chain starts from noise alone: skip is 0.
+
+    Parameters
+    ----------
+    t : int or Tensor of int64, shape (n,)
+        Step, 0 .. T-1.
+    edge : Tensor, shape (n, 1, h, w)
+        Edge weights W.
+    schedule : Schedule
+        The chain's coefficients.
+    variance : float
+        Variance of d_0.
+
+    Returns
+    -------
+    skip, out : Tensor, shape (n, 1, h, w)
+    """
+    last = schedule.steps - 1
+    signal = _at(1 - schedule.eta, t, edge)
+    noise = _at(schedule.kappa**2 * schedule.eta, t, edge) * edge**2
+    total = signal**2 * variance + noise
+    first = _at((np.arange(schedule.steps) == last).astype(float), t, edge)
+    skip = (1 - first) * signal * variance / total
+    return skip, (1 - first) * torch.sqrt(variance * noise / total) + first * variance**0.5
+
+
 def sample(
     predict_x0: Callable[[Tensor, int], Tensor],
     a0: Tensor,

@@ -19,6 +19,7 @@ from safetensors.torch import load, save
 
 from ..errors import WeightsError
 from .bafunet import BAFUNet, NetworkConfig
+from .diffusion import PseudoBands, Residual
 from .schedule import Schedule
 
 SHIPPED = Path(__file__).parent.parent / "weights"
@@ -43,6 +44,8 @@ class ModelConfig:
         Bands L and s of the published variant; 0 for the universal one.
     nodes_nm : tuple of float
         Wavelength nodes of the universal variant; empty for the published one.
+    residual, noise, pseudo_bands : str
+        Ablations of the paper, see `diffusion`; noise is ``"edge-aware"`` or ``"pure"``.
     training : dict
         Model card: data, seed, steps, duration, metrics.
     """
@@ -54,6 +57,9 @@ class ModelConfig:
     n_hsi: int = 0
     n_msi: int = 0
     nodes_nm: tuple[float, ...] = ()
+    residual: Residual = "multimodal"
+    noise: str = "edge-aware"
+    pseudo_bands: PseudoBands = "first"
     training: dict[str, Any] = field(default_factory=dict)
 
     def schedule(self, steps: int | None = None) -> Schedule:

@@ -1,1 +1,6 @@
-"""Training and adaptation."""
+"""Training on many scenes, and adaptation to one pair."""
+
+from .adapt import adapt
+from .train import train
+
+__all__ = ["adapt", "train"]

@@ -15,12 +15,11 @@ import numpy as np
 from ..degrade import Degradation
 from ..methods.state import (
     ChainState,
+    build_state,
     node_basis,
     node_units,
-    published_state,
-    universal_state,
 )
-from ..model.diffusion import PseudoBands, pseudo_msi_bands
+from ..model.diffusion import PseudoBands, Residual, pseudo_msi_bands
 from ..nodes import PSEUDO_MSI_NM, node_indices
 from ..sensors import SpectralResponse
 from ..spectral import gaussian_weights
@@ -78,8 +77,8 @@ class DrawConfig:
         PSF of all draws; None draws one each time.
     response : SpectralResponse or None
         Response of all draws; None draws one each time.
-    pseudo_bands : str
-        Where the published state's pseudo-MSI bands are taken from.
+    pseudo_bands, residual : str
+        Of the published state, see `model.diffusion`.
     """
 
     ratios: tuple[int, ...] = (2, 3, 4, 4, 5, 6, 8, 8, 10, 12, 16)
@@ -95,6 +94,7 @@ class DrawConfig:
     psf: str | None = None
     response: SpectralResponse | None = None
     pseudo_bands: PseudoBands = "first"
+    residual: Residual = "multimodal"
 
     @property
     def fixed_sensor(self) -> bool:
@@ -132,16 +132,17 @@ def draw_pair(scene: TrainingScene, rng: np.random.Generator, config: DrawConfig
     if rng.random() < 0.5 and not config.fixed_sensor:
         hr = _noisy(hr, rng.uniform(*config.snr_db), rng)
         lr = _noisy(lr, rng.uniform(*config.snr_db) + 5, rng)
-    return Draw(lr, hr, cube, _statistics(lr, hr, degradation, wavelength, fwhm))
+    return Draw(lr, hr, cube, pair_statistics(lr, hr, degradation, wavelength, fwhm))
 
 
-def _statistics(
+def pair_statistics(
     lr: np.ndarray,
     hr: np.ndarray,
     degradation: Degradation,
-    wavelength: np.ndarray,
-    fwhm: np.ndarray,
+    wavelength: np.ndarray | None,
+    fwhm: np.ndarray | None,
 ) -> SceneStatistics:
+    """Statistics of a pair that lies in memory, without nodata."""
     return scene_statistics(
         lambda rows, cols: lr[:, rows, cols],
         lambda rows, cols: hr[:, rows, cols],
@@ -292,28 +293,30 @@ class Patches:
 
 def state_and_target(draw: Draw, config: DrawConfig) -> tuple[ChainState, np.ndarray]:
     """State of a draw and the end of its chain ``(C, H, W)`` that a perfect network would reach."""
+    state = build_state(config.variant, draw.lr, draw.hr, draw.statistics, config.residual)
     if config.variant == "published":
-        state = published_state(draw.lr, draw.hr, draw.statistics)
         image = draw.reference / np.float32(draw.statistics.peak)
+        if config.residual == "unimodal":
+            return state, image
         bands = pseudo_msi_bands(len(image), len(draw.hr), config.pseudo_bands)
         return state, np.concatenate([image, image[bands]])
-    state = universal_state(draw.lr, draw.hr, draw.statistics)
     basis = node_basis(draw.statistics)
     unit, _ = node_units(draw.statistics, basis)
     deviation = basis.project(draw.reference - state.base) / unit[:, None, None]
     return state, np.concatenate([deviation, deviation[node_indices(PSEUDO_MSI_NM)]])
 
 
-def cut_patches(draw: Draw, rng: np.random.Generator, config: DrawConfig) -> Patches:
-    """Random patches of a draw."""
+def cut_patches(
+    draw: Draw,
+    rng: np.random.Generator,
+    config: DrawConfig,
+    usable: np.ndarray | None = None,
+) -> Patches:
+    """Random patches of a draw, only of the pixels ``usable (H, W)`` if given."""
     state, x0 = state_and_target(draw, config)
     weight = state.mask / np.float32(1 if config.fixed_sensor else _prior_error(state, x0))
     p = config.patch
-    height, width = state.edge.shape
-    corners = [
-        (int(rng.integers(0, height - p + 1)), int(rng.integers(0, width - p + 1)))
-        for _ in range(config.patches)
-    ]
+    corners = _corners(state.edge.shape, usable, rng, config)
     return Patches(
         guide=_cut(state.guide, corners, p),
         a0=_cut(state.a0, corners, p),
@@ -323,6 +326,19 @@ def cut_patches(draw: Draw, rng: np.random.Generator, config: DrawConfig) -> Pat
         scalars=np.tile(state.scalars, (len(corners), 1)),
         low_pass=_cut_filters(state.low_pass, corners, p),
     )
+
+
+def _corners(
+    shape: tuple[int, int], usable: np.ndarray | None, rng: np.random.Generator, config: DrawConfig
+) -> list[tuple[int, int]]:
+    """Upper left corners of patches that lie wholly on usable pixels."""
+    rows, cols = (n - config.patch + 1 for n in shape)
+    if usable is None:
+        return [(int(rng.integers(rows)), int(rng.integers(cols))) for _ in range(config.patches)]
+    views = np.lib.stride_tricks.sliding_window_view(usable, (config.patch, config.patch))
+    free = np.argwhere(views.all(axis=(2, 3)))
+    chosen = free[rng.integers(len(free), size=config.patches)]
+    return [(int(y), int(x)) for y, x in chosen]
 
 
 def _prior_error(state: ChainState, x0: np.ndarray) -> float:

@@ -7,7 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -16,12 +16,15 @@ from torch import Tensor
 from ..errors import InputError
 from ..model.bafunet import BAFUNet
 from ..model.diffusion import forward, start
+from ..model.estimate import estimate
 from ..model.loss import Alignment, multiscale_loss
 from ..model.schedule import Schedule
-from ..model.weights import ModelConfig, save_weights
+from ..model.weights import ModelConfig
 from .checkpoint import load_checkpoint, save_checkpoint
 
 log = logging.getLogger(__name__)
+
+CHECKPOINT = "checkpoint.safetensors"
 
 Batch = dict[str, Tensor]
 #: (step, total steps, loss, validation metrics or None)
@@ -63,7 +66,7 @@ class TrainConfig:
     clip: float = 1.0
     warmup: float = 0.03
     ema: float = 0.995
-    last_step_share: float = 0.5
+    last_step_share: float = 0.6
     alignment: Alignment = "aligned"
     seed: int = 0
     validate_every: int = 250
@@ -72,7 +75,7 @@ class TrainConfig:
 
 @dataclass
 class Trainer:
-    """One training run in a folder.
+    """One training run.
 
     Parameters
     ----------
@@ -82,10 +85,8 @@ class Trainer:
         Goes beside the weights.
     train : TrainConfig
         How to train.
-    out : Path
-        Folder for checkpoint, log and weights.
-    name : str
-        File name of the weights, without suffix.
+    out : Path or None
+        Folder for checkpoint and log; None keeps neither.
     validate : callable, optional
         ``(model) -> metrics``; must contain ``psnr`` and ``gain``, both in dB.
     progress : callable, optional
@@ -95,8 +96,7 @@ class Trainer:
     model: BAFUNet
     config: ModelConfig
     train: TrainConfig
-    out: Path
-    name: str = "weights"
+    out: Path | None = None
     validate: Callable[[BAFUNet], dict[str, float]] | None = None
     progress: Progress | None = None
     step: int = field(default=0, init=False)
@@ -118,15 +118,12 @@ class Trainer:
         self.elapsed = 0.0
         self.metrics: dict[str, float] = {}
 
-    @property
-    def checkpoint(self) -> Path:
-        """File of the resumable state."""
-        return self.out / "checkpoint.safetensors"
-
     def resume(self) -> None:
         """Continue from the folder's checkpoint."""
-        tensors, values = load_checkpoint(self.checkpoint, self.model, self.optimizer)
-        self.ema = {k: tensors[k].to(self.device) for k in self.ema}
+        if self.out is None:
+            raise InputError("there is no folder to resume from: name the one of the earlier run")
+        ema, values = load_checkpoint(self.out / CHECKPOINT, self.model, self.optimizer)
+        self.ema = {k: ema[k].to(self.device) for k in self.ema}
         self.step, self.total, self.elapsed = values["step"], values["total"], values["elapsed"]
 
     def run(self, batches: Callable[[int], Iterator[Batch]]) -> dict[str, float]:
@@ -142,7 +139,8 @@ class Trainer:
         dict
             Last validation metrics.
         """
-        self.out.mkdir(parents=True, exist_ok=True)
+        if self.out is not None:
+            self.out.mkdir(parents=True, exist_ok=True)
         begun, before = time.monotonic(), self.elapsed
         first = self.step
         for batch in batches(self.step):
@@ -154,7 +152,10 @@ class Trainer:
             due = self.step % self.train.validate_every == 0
             metrics = self._validated() if due and self.validate else None
             self._log(loss, metrics)
-        return self._finish()
+        if self.validate:
+            self._validated()
+        self.save()
+        return self.metrics
 
     def _finished(self, seconds: float) -> bool:
         minutes = self.train.max_minutes
@@ -181,7 +182,7 @@ class Trainer:
         generator = torch.Generator().manual_seed(self.train.seed * 1_000_003 + self.step)
         self.model.train()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.train.amp):
-            loss = chain_loss(self.model, batch, self.schedule, generator, self.train)
+            loss = chain_loss(self.model, batch, self.config, self.schedule, generator, self.train)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.train.clip)
@@ -203,14 +204,16 @@ class Trainer:
         return self.metrics
 
     def save(self) -> None:
-        """Write the checkpoint."""
+        """Write the checkpoint, if the run has a folder."""
+        if self.out is None:
+            return
         values = {"step": self.step, "total": self.total, "elapsed": self.elapsed}
-        save_checkpoint(self.checkpoint, self.model, self.optimizer, self.ema, values)
+        save_checkpoint(self.out / CHECKPOINT, self.model, self.optimizer, self.ema, values)
 
     def _log(self, loss: float, metrics: dict[str, float] | None) -> None:
         if self.progress:
             self.progress(self.step, self.total or 0, loss, metrics)
-        if self.step % 10 and metrics is None:
+        if self.out is None or (self.step % 10 and metrics is None):
             return
         path = self.out / "log.csv"
         new = not path.exists()
@@ -224,25 +227,22 @@ class Trainer:
             row = [self.step, f"{self.elapsed:.1f}", f"{self._rate():.2e}", f"{loss:.5f}"]
             writer.writerow(row + shown)
 
-    def _finish(self) -> dict[str, float]:
-        if self.validate:
-            self._validated()
-        self.save()
-        card = dict(self.config.training)
-        card.update(
+    def card(self) -> ModelConfig:
+        """Configuration of the weights with what is known of their training."""
+        training = dict(self.config.training)
+        training.update(
             train=asdict(self.train),
             steps_done=self.step,
             seconds=round(self.elapsed),
             validation={k: round(v, 3) for k, v in self.metrics.items()},
         )
-        config = ModelConfig(**{**vars(self.config), "training": card})
-        save_weights(self.out / f"{self.name}.safetensors", self.ema, config, torch.float16)
-        return self.metrics
+        return replace(self.config, training=training)
 
 
 def chain_loss(
     model: BAFUNet,
     batch: Batch,
+    config: ModelConfig,
     schedule: Schedule,
     generator: torch.Generator,
     train: TrainConfig,
@@ -252,7 +252,8 @@ def chain_loss(
     At t = T - 1 the state is drawn as sampling starts, from A_0 and noise alone: the forward
     process would leave a trace of x_0 in it wherever the edge weight is zero.
     """
-    x0, a0, edge = batch["x0"], batch["a0"], batch["edge"]
+    x0, a0 = batch["x0"], batch["a0"]
+    edge = batch["edge"] if config.noise == "edge-aware" else None
     last = schedule.steps - 1
     t = torch.randint(0, schedule.steps, (len(x0),), generator=generator)
     t[torch.rand(len(x0), generator=generator) < train.last_step_share] = last
@@ -262,20 +263,21 @@ def chain_loss(
     x_t = torch.where((t == last)[:, None, None, None], start(a0, noise, edge, schedule), x_t)
     x_t = x_t.contiguous(memory_format=torch.channels_last)
     scalars = batch["scalars"] if batch["scalars"].shape[1] else None
-    outputs = list(model(x_t, t, model.encode_guide(batch["guide"]), scalars))
-    for output in outputs:
-        # A gradient in another layout makes every convolution behind it ten times slower on CPUs.
-        output.register_hook(lambda g: g.contiguous(memory_format=torch.channels_last))
-    outputs[0] = _consistent(outputs[0].float(), a0, batch["low_pass"])
+    x0_hat, coarse = estimate(
+        model, x_t, a0, t, edge, model.encode_guide(batch["guide"]), scalars, schedule
+    )
+    outputs = [_consistent(x0_hat, batch["low_pass"]) - a0, *coarse]
     weight = batch["weight"][:, :, None, None]
     losses = multiscale_loss([o.float() for o in outputs], a0, x0, train.alignment, weight)
     return losses * weight.mean()
 
 
-def _consistent(output: Tensor, a0: Tensor, low_pass: Tensor) -> Tensor:
-    """Take out of the prediction what degrading it would show; see the method `emrdiff`."""
+def _consistent(x0: Tensor, low_pass: Tensor) -> Tensor:
+    """Take out of the estimate what degrading it would show; see the method `emrdiff`."""
+    # A gradient in another layout makes every convolution behind it five times slower on CPUs.
+    if x0.requires_grad:
+        x0.register_hook(lambda g: g.contiguous(memory_format=torch.channels_last))
     if not low_pass.any():
-        return output
-    y, x = low_pass[:, :1], low_pass[:, 1:]
-    with torch.autocast(output.device.type, enabled=False):
-        return output - y @ (output + a0) @ x.transpose(-1, -2)
+        return x0
+    with torch.autocast(x0.device.type, enabled=False):
+        return x0 - low_pass[:, :1] @ x0.float() @ low_pass[:, 1:].transpose(-1, -2)

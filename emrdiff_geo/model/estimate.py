@@ -1,0 +1,55 @@
+"""From the network's output to the estimate of x_0, published or preconditioned."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .bafunet import BAFUNet, Guide
+from .diffusion import Step, precondition
+from .schedule import Schedule
+
+#: Factor on the learned gate: it has to come from 0 to 1 within some hundred small steps.
+GATE_RATE = 10.0
+
+
+def estimate(
+    model: BAFUNet,
+    x_t: Tensor,
+    a0: Tensor,
+    t: Step,
+    edge: Tensor | None,
+    guide: Guide,
+    scalars: Tensor | None,
+    schedule: Schedule,
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Estimate x_0 from a state of the chain.
+
+    Published: ``x0_hat = A_0 + f``. With a gate ``x0_hat = A_0 + gate * (skip (x_t - A_0) +
+    out f)``, see `precondition`: late in the chain the state all but is x_0, and a network that
+    must pass it on unchanged would have to spend most of its training on learning to copy.
+
+    Parameters
+    ----------
+    model : BAFUNet
+    x_t, a0 : Tensor, shape (n, C, h, w)
+        State and anchor.
+    t : int or Tensor of int64, shape (n,)
+    edge : Tensor, shape (n, 1, h, w), or None
+    guide, scalars
+        As for the network.
+    schedule : Schedule
+
+    Returns
+    -------
+    x0_hat : Tensor, shape (n, C, h, w)
+    coarse : tuple of Tensor
+        The network's outputs at the lower scales.
+    """
+    full, *coarse = model(x_t, t, guide, scalars)
+    if model.gate is None:
+        return full + a0, tuple(coarse)
+    weight = torch.ones_like(x_t[:, :1]) if edge is None else edge
+    skip, out = precondition(t, weight, schedule)
+    gate = GATE_RATE * model.gate[:, None, None]
+    return a0 + gate * (skip * (x_t - a0) + out * full), tuple(coarse)

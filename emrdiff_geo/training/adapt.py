@@ -1,0 +1,265 @@
+"""Adaptation of universal weights to one pair, self-supervised (Wald's protocol).
+
+Both images are degraded once more, so that the HSI itself is the reference; the network learns
+for minutes on that scene and is applied at full resolution. Part of the degraded scene is held
+out: where adaptation does not help there, the weights stay as they were.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..degrade import Degradation
+from ..errors import InputError, MethodError, OutputError, WeightsError
+from ..fuse import ImageOrPath, open_pair
+from ..grid import Pair
+from ..methods.emrdiff import resolve_device, run_chain
+from ..methods.options import MethodOptions
+from ..model.bafunet import BAFUNet
+from ..model.weights import (
+    ModelConfig,
+    digest,
+    load_state,
+    read_config,
+    save_weights,
+    weights_path,
+)
+from ..statistics import fill_invalid, good_bands
+from .draws import Draw, DrawConfig, Patches, cut_patches, pair_statistics, state_and_target
+from .scenes import batches
+from .trainer import Progress, TrainConfig, Trainer
+from .validate import psnr
+
+log = logging.getLogger(__name__)
+
+#: Largest edge of the part of the scene that is learned from, LR pixels.
+LARGEST = 384
+#: Least edge of the twice degraded HSI, in its own pixels, where the ratio leaves a choice.
+LEAST = 12
+#: Share of the degraded scene that is held out.
+HELD_OUT = 0.25
+#: Gain on the held-out part from which adapted weights are kept, dB.
+LEAST_GAIN = 0.02
+
+
+class AdaptDataset(torch.utils.data.Dataset):
+    """Patches of one degraded pair in all orientations; see `DrawDataset`."""
+
+    def __init__(self, draw: Draw, usable: np.ndarray, config: DrawConfig, seed: int) -> None:
+        self.draw, self.usable, self.config, self.seed = draw, usable, config, seed
+
+    def __getitem__(self, index: int) -> Patches:
+        rng = np.random.default_rng((self.seed, index))
+        turns, flip = int(rng.integers(4)), bool(rng.integers(2))
+
+        def turned(image: np.ndarray) -> np.ndarray:
+            image = np.rot90(image, turns, axes=(-2, -1))
+            return np.ascontiguousarray(image[..., ::-1] if flip else image)
+
+        draw = self.draw
+        moved = Draw(turned(draw.lr), turned(draw.hr), turned(draw.reference), draw.statistics)
+        return cut_patches(moved, rng, self.config, turned(self.usable))
+
+
+def degraded_pair(pair: Pair, psf: str) -> tuple[Draw, np.ndarray]:
+    """The pair one ratio lower, with the HSI as reference.
+
+    The ratio is smaller than the pair's own where the scene would become too small for it.
+
+    Returns
+    -------
+    draw : Draw
+    valid : ndarray
+        ``(h, w)`` bool: pixels of the reference that both images have.
+
+    Raises
+    ------
+    InputError
+        If the scene is too small.
+    """
+    rows, cols = (_central(n) for n in pair.lr_shape)
+    good = good_bands(pair.hsi.read, pair.lr_shape, pair.hsi_bands.good)
+    hsi, valid = fill_invalid(pair.hsi.read(rows, cols)[good])
+    r = pair.ratio
+    fine = [slice(s.start * r, s.stop * r) for s in (rows, cols)]
+    msi, msi_valid = fill_invalid(pair.msi.read(*fine))
+    height, width = valid.shape
+    valid &= msi_valid.reshape(height, r, width, r).all(axis=(1, 3))
+    ratio = min(r, max(2, min(height, width) // LEAST))
+    height, width = (n // ratio * ratio for n in (height, width))
+    if min(height, width) < 3 * 16:
+        raise InputError(
+            f"the HSI's {height} x {width} pixels are too few to learn from: adaptation needs 48 x "
+            "48, fuse with the unadapted weights"
+        )
+    reference = hsi[:, :height, :width]
+    degraded_msi = Degradation(r, psf).down(msi)[:, :height, :width]
+    again = Degradation(ratio, psf)
+    bands = pair.hsi_bands
+    known = bands.wavelength_nm is not None
+    statistics = pair_statistics(
+        again.down(reference),
+        degraded_msi,
+        again,
+        bands.wavelength_nm[good] if known else None,
+        bands.fwhm_nm[good] if bands.fwhm_nm is not None else None,
+    )
+    draw = Draw(again.down(reference), degraded_msi, reference, statistics)
+    return draw, valid[:height, :width]
+
+
+def _central(size: int) -> slice:
+    length = min(size, LARGEST)
+    start = (size - length) // 2
+    return slice(start, start + length)
+
+
+def _held_out(shape: tuple[int, int]) -> np.ndarray:
+    """The last quarter of the scene along its longer axis, bool ``(h, w)``."""
+    held = np.zeros(shape, bool)
+    if shape[0] >= shape[1]:
+        held[round((1 - HELD_OUT) * shape[0]) :] = True
+    else:
+        held[:, round((1 - HELD_OUT) * shape[1]) :] = True
+    return held
+
+
+def adapt(
+    hsi: ImageOrPath,
+    msi: ImageOrPath,
+    out: str | Path,
+    *,
+    weights: str = "universal",
+    max_minutes: float = 5.0,
+    steps: int | None = None,
+    learning_rate: float = 2e-4,
+    seed: int = 0,
+    device: str = "auto",
+    psf: str = "gaussian",
+    ratio: int | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Adapt universal weights to a pair.
+
+    Parameters
+    ----------
+    hsi, msi : xr.Dataset, xr.DataArray or path
+        As for `fuse`.
+    out : path-like
+        ``.safetensors`` file to write; a ``.json`` of the same name goes beside it.
+    weights : str
+        Weights to start from.
+    max_minutes, steps
+        When to stop.
+    learning_rate : float
+        Peak rate of AdamW.
+    seed : int
+        Of patches and noise.
+    device, psf, ratio
+        As for `fuse`.
+    overwrite : bool
+        Replace existing weights.
+    progress : callable, optional
+        ``(step, total, loss, metrics or None)``.
+
+    Returns
+    -------
+    dict
+        ``weights`` (path), ``adapted`` (bool: False where the weights stayed as they were),
+        ``before`` and ``after`` (PSNR on the held-out part in dB), ``steps``.
+
+    Raises
+    ------
+    EmrdiffError
+        If the pair or the weights cannot be used.
+    """
+    out = _checked_out(Path(out), overwrite)
+    path = weights_path(weights)
+    config = read_config(path)
+    if config.variant != "universal":
+        raise WeightsError(f"{path.name} is no universal model: adapt --weights universal")
+    draw, valid = degraded_pair(open_pair(hsi, msi, ratio)[0], psf)
+    if draw.statistics.wavelength_nm is None:
+        raise MethodError("adaptation needs the HSI's wavelengths: name a range with --wavelengths")
+    device = resolve_device(device)
+    model = BAFUNet(config.network)
+    model.load_state_dict(load_state(path))
+    model.to(device, memory_format=torch.channels_last)
+    held = _held_out(valid.shape)
+    dataset, measure = _task(draw, valid, held, config, seed, device)
+    before = measure(model.eval())["psnr"]
+    trainer = Trainer(
+        model,
+        config,
+        TrainConfig(
+            steps=steps,
+            max_minutes=None if steps else max_minutes,
+            learning_rate=learning_rate,
+            ema=0.98,
+            seed=seed,
+            validate_every=100,
+        ),
+        validate=measure,
+        progress=progress,
+    )
+    # One process: a scene this small is prepared faster than a second one starts.
+    after = trainer.run(lambda step: batches(dataset, step, workers=0, device=device))["psnr"]
+    better = after > before + LEAST_GAIN
+    card = replace(trainer.card() if better else config)
+    told = {"adapted": better, "before": round(before, 3), "after": round(after, 3)}
+    card = replace(card, training={**card.training, "adaptation": {"from": digest(path), **told}})
+    save_weights(out, trainer.ema if better else load_state(path), card, torch.float16)
+    return {"weights": str(out), "steps": trainer.step, **told}
+
+
+def _checked_out(out: Path, overwrite: bool) -> Path:
+    if out.suffix != ".safetensors":
+        raise OutputError(f"weights are written as .safetensors: name {out.stem}.safetensors")
+    if out.exists() and not overwrite:
+        raise OutputError(f"{out} exists: add --overwrite, or name another file")
+    if not out.parent.is_dir():
+        raise OutputError(f"the folder {out.parent} does not exist: create it first")
+    return out
+
+
+def _task(
+    draw: Draw, valid: np.ndarray, held: np.ndarray, config: ModelConfig, seed: int, device: str
+):
+    """Dataset of the part to learn from, and the measure on the part held out."""
+    usable = valid & ~held
+    patch = 64
+    while patch > 16 and not _has_patch(usable, patch):
+        patch -= 16
+    if not _has_patch(usable, patch) or not (valid & held).any():
+        raise InputError(
+            "nodata leaves no 16 x 16 HSI pixels in one piece to learn from: fuse with the "
+            "unadapted weights"
+        )
+    settings = DrawConfig(patch=patch, patches=8)
+    state, _ = state_and_target(draw, settings)
+    judged = valid & held
+
+    def measure(model: BAFUNet) -> dict[str, float]:
+        options = MethodOptions(steps=config.steps, device=device)
+        fused = state.result(run_chain(model, config, state, options, (0, 0)))
+        score = psnr(fused[:, judged], draw.reference[:, judged])
+        return {
+            "psnr": score,
+            "gain": score - psnr(state.base[:, judged], draw.reference[:, judged]),
+        }
+
+    return AdaptDataset(draw, usable, settings, seed), measure
+
+
+def _has_patch(usable: np.ndarray, patch: int) -> bool:
+    if min(usable.shape) < patch:
+        return False
+    views = np.lib.stride_tricks.sliding_window_view(usable, (patch, patch))
+    return bool(views.all(axis=(2, 3)).any())

@@ -1,0 +1,214 @@
+"""Training from scene files to a weights file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import InputError
+from ..methods.emrdiff import resolve_device
+from ..methods.state import universal_channels
+from ..model.bafunet import BAFUNet, NetworkConfig, network_config
+from ..model.diffusion import state_channels
+from ..model.weights import ModelConfig, save_weights
+from ..nodes import NODES_NM
+from ..sensors import load_response
+from .draws import DrawConfig
+from .scenes import DrawDataset, SceneFile, batches, load_scene
+from .trainer import Progress, TrainConfig, Trainer
+from .validate import validation_pairs, validator
+
+WIDTH = 32
+DRAWS_PER_BATCH = 4
+
+
+def train(
+    data: Sequence[str],
+    out: str | Path,
+    *,
+    variant: str = "universal",
+    val: Sequence[str] = (),
+    steps: int | None = None,
+    max_minutes: float | None = None,
+    width: int | None = None,
+    resume: bool = False,
+    seed: int = 0,
+    srf: str | None = None,
+    ratio: int | None = None,
+    psf: str | None = None,
+    network: str = "baf-unet",
+    residual: str = "multimodal",
+    noise: str = "edge-aware",
+    pseudo_bands: str = "first",
+    chain_steps: int = 5,
+    device: str = "auto",
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Train a model on simulated pairs of hyperspectral scenes.
+
+    Parameters
+    ----------
+    data : sequence of str
+        Files that `open_hsi` opens; ``PATH@400-2500`` spreads bands of unknown wavelength over a
+        range in nm.
+    out : path-like
+        Folder for ``weights.safetensors``, ``weights.json``, ``log.csv`` and the checkpoint.
+    variant : str
+        ``"universal"``, or ``"published"`` for one fixed sensor pair; the latter needs `srf` and
+        `ratio`.
+    val : sequence of str
+        Scenes to validate on; without them the last of `data` is held out where there are three.
+    steps, max_minutes
+        When to stop; at least one of them. With minutes alone the steps that fit are measured.
+    width : int, optional
+        Channels of the universal network.
+    resume : bool
+        Continue the run in `out`, to the step.
+    seed : int
+        Of everything random.
+    srf : str, optional
+        Response of all draws (a name or a CSV); by default every draw has its own.
+    ratio, psf : optional
+        Ratio and PSF of all draws; by default every draw has its own.
+    network, residual, noise, pseudo_bands : str
+        Ablations of the paper, for the published variant: see `network_config` and `diffusion`;
+        noise is ``"edge-aware"`` or ``"pure"``.
+    chain_steps : int
+        Steps T of the chain.
+    device : str
+        ``"auto"``, ``"cpu"`` or ``"cuda"``.
+    workers : int
+        Processes that prepare the draws.
+    progress : callable, optional
+        ``(step, total, loss, metrics or None)``.
+
+    Returns
+    -------
+    dict
+        ``weights`` (path), ``steps``, and the last validation's ``psnr`` and ``gain`` in dB.
+
+    Raises
+    ------
+    EmrdiffError
+        If a scene cannot be used or options contradict each other.
+    """
+    files, held_out = _split([SceneFile.parse(d) for d in data], [SceneFile.parse(v) for v in val])
+    draw = _draw_config(variant, srf, ratio, psf, residual, pseudo_bands)
+    device = resolve_device(device)
+    config = _model_config(variant, files, draw, width, network, noise, chain_steps)
+    names = [Path(f.path).stem for f in files], [Path(f.path).stem for f in held_out]
+    config = replace(config, training={"data": names[0], "held_out": names[1], "seed": seed})
+    torch.manual_seed(seed)
+    model = BAFUNet(config.network).to(device, memory_format=torch.channels_last)
+    whole = replace(draw, augment=False, piece=160, msi_bands=(4, 6))
+    pairs = validation_pairs(held_out, whole, seed)
+    out = Path(out)
+    _fresh_folder(out, resume)
+    trainer = Trainer(
+        model,
+        config,
+        TrainConfig(steps=steps, max_minutes=max_minutes, seed=seed),
+        out,
+        validator(pairs, whole, config),
+        progress,
+    )
+    if resume:
+        trainer.resume()
+    dataset = DrawDataset(files, draw, seed)
+    metrics = trainer.run(
+        lambda step: batches(
+            dataset, step, draws_per_batch=DRAWS_PER_BATCH, workers=workers, device=device
+        )
+    )
+    weights = out / "weights.safetensors"
+    save_weights(weights, trainer.ema, trainer.card(), torch.float16)
+    return {"weights": str(weights), "steps": trainer.step, **metrics}
+
+
+def _split(files: list[SceneFile], val: list[SceneFile]) -> tuple[list[SceneFile], list[SceneFile]]:
+    if not files:
+        raise InputError("training needs at least one hyperspectral scene: name its file")
+    if val:
+        return files, val
+    return (files[:-1], files[-1:]) if len(files) >= 3 else (files, files)
+
+
+def _fresh_folder(out: Path, resume: bool) -> None:
+    if not resume and (out / "log.csv").exists():
+        raise InputError(f"{out} holds an earlier run: add --resume, or name another folder")
+    if out.exists() and not (out.is_dir() and os.access(out, os.W_OK)):
+        raise InputError(f"{out} is no folder that can be written: name another one")
+
+
+def _draw_config(
+    variant: str,
+    srf: str | None,
+    ratio: int | None,
+    psf: str | None,
+    residual: str,
+    pseudo_bands: str,
+) -> DrawConfig:
+    if variant not in ("universal", "published"):
+        raise InputError(f"there is no variant '{variant}': choose universal or published")
+    if variant == "published" and (srf is None or ratio is None):
+        raise InputError(
+            "the published variant belongs to one pair of sensors: name its response and ratio, "
+            "as in --srf nikon_d700 --ratio 8"
+        )
+    draw = DrawConfig(
+        variant=variant,
+        psf=psf or ("paper" if variant == "published" else None),
+        response=None if srf is None else load_response(srf),
+        residual=residual,
+        pseudo_bands=pseudo_bands,
+        patches=4,
+    )
+    return draw if ratio is None else replace(draw, ratios=(ratio,))
+
+
+def _model_config(
+    variant: str,
+    files: list[SceneFile],
+    draw: DrawConfig,
+    width: int | None,
+    network: str,
+    noise: str,
+    steps: int,
+) -> ModelConfig:
+    if variant == "universal":
+        channels, guide = universal_channels()
+        shape = NetworkConfig(
+            channels,
+            guide,
+            channels,
+            width or WIDTH,
+            pool="none",
+            head=True,
+            gate=True,
+            time_scalars=1,
+        )
+        return ModelConfig(variant, shape, steps, nodes_nm=NODES_NM, noise=noise)
+    counts = {len(load_scene(f).cube) for f in files}
+    if len(counts) > 1 or draw.response is None:
+        raise InputError(
+            f"the published variant has one number of bands and the scenes have {sorted(counts)}: "
+            "train on scenes of one sensor"
+        )
+    n_hsi, n_msi = counts.pop(), len(draw.response.band_names)
+    channels = state_channels(n_hsi, n_msi, draw.residual)
+    return ModelConfig(
+        variant,
+        network_config(network, channels, n_hsi + n_msi),
+        steps,
+        n_hsi=n_hsi,
+        n_msi=n_msi,
+        residual=draw.residual,
+        noise=noise,
+        pseudo_bands=draw.pseudo_bands,
+    )

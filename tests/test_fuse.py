@@ -1,0 +1,194 @@
+"""The pipeline from datasets to a lazy result or a file."""
+
+import json
+
+import dask
+import numpy as np
+import pytest
+import rasterio
+import xarray as xr
+from scenes import dataset, pair
+
+from emrdiff_geo.errors import EmrdiffError, GridError, MethodError, OutputError
+from emrdiff_geo.fuse import ProgressEvent, fuse, fuse_to_file, plan_fusion
+from emrdiff_geo.methods import METHODS
+from emrdiff_geo.readers import open_hsi
+
+
+@pytest.fixture(scope="module")
+def scene():
+    return pair(96, 128, 4)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_result_is_the_hsi_on_the_grid_of_the_msi(scene, method):
+    hsi, msi, cube = scene
+    result = fuse(hsi, msi, method=method, device="cpu")
+    image = result["image"]
+    assert image.dims == ("band", "y", "x")
+    assert image.chunks is not None
+    assert image.shape == cube.shape
+    np.testing.assert_array_equal(image["wavelength"], hsi["wavelength"])
+    for axis in "yx":
+        np.testing.assert_allclose(image[axis], msi[axis])
+    assert image.odc.geobox == msi["image"].odc.geobox
+    assert image.rio.crs.to_epsg() == 32633
+    values = image.values
+    assert values.dtype == np.float32
+    error = np.sqrt(np.mean((values - cube) ** 2))
+    assert error < (0.2 if method == "bicubic" else 0.05) * cube.std()
+
+
+def test_provenance_names_what_makes_the_result(scene):
+    hsi, msi, _ = scene
+    found = json.loads(fuse(hsi, msi, seed=7, device="cpu").attrs["provenance"])
+    assert found["method"] == "emrdiff"
+    assert found["seed"] == 7
+    assert found["ratio"] == 4
+    assert len(found["weights_digest"]) == 16
+    assert found["parameters"]["steps"] == 5
+    assert "seed" not in json.loads(fuse(hsi, msi, method="bicubic").attrs["provenance"])
+
+
+def test_same_seed_same_bytes_on_every_scheduler(scene):
+    hsi, msi, _ = scene
+    lazy = fuse(hsi, msi, tile=48, device="cpu")["image"]
+    with dask.config.set(scheduler="synchronous"):
+        first = lazy.values
+    with dask.config.set(scheduler="threads", num_workers=2):
+        second = fuse(hsi.chunk(y=7), msi.chunk(x=50), tile=48, device="cpu")["image"].values
+    np.testing.assert_array_equal(first, second)
+    other = fuse(hsi, msi, tile=48, seed=1, device="cpu")["image"].values
+    assert not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_tiles_agree_with_the_whole(method):
+    hsi, msi, _ = pair(160, 192, 4)
+    whole = fuse(hsi, msi, method=method, tile=256, device="cpu")["image"].values
+    tiles = fuse(hsi, msi, method=method, tile=64, device="cpu")["image"].values
+    prior = fuse(hsi, msi, method="bicubic", tile=256)["image"].values
+    scale = np.sqrt(np.mean((whole - prior) ** 2)) if method != "bicubic" else whole.std()
+    assert np.sqrt(np.mean((whole - tiles) ** 2)) < 1e-3 * scale
+
+
+def test_slicing_computes_only_the_tiles_it_touches(scene, monkeypatch):
+    hsi, msi, _ = scene
+    from emrdiff_geo.pipeline import Run
+
+    lazy = fuse(hsi, msi, method="bicubic", tile=32)["image"]
+    fused = []
+    tile = Run.tile
+    monkeypatch.setattr(Run, "tile", lambda self, i, j: fused.append((i, j)) or tile(self, i, j))
+    lazy[:, 33:40, 70:80].compute()
+    assert fused == [(1, 2)]
+
+
+def test_nodata_stays_nodata_and_does_not_spread(scene):
+    hsi, msi, cube = scene
+    clean = fuse(hsi, msi, method="local_regression")["image"].values
+    holed_hsi, holed_msi = hsi.copy(deep=True), msi.copy(deep=True)
+    holed_hsi["image"][:, 4:8, 10:14] = np.nan
+    holed_msi["image"][:, 60:70, 5:20] = np.nan
+    holed_hsi["image"][6] = np.nan
+    result = fuse(holed_hsi, holed_msi, method="local_regression")["image"]
+    assert not result["good_band"][6]
+    values = result.values
+    assert np.isnan(values[6]).all()
+    hole = np.zeros(cube.shape[1:], bool)
+    hole[16:32, 40:56] = True
+    hole[60:70, 5:20] = True
+    np.testing.assert_array_equal(np.isnan(np.delete(values, 6, 0)).any(axis=0), hole)
+    kept = np.delete(values - clean, 6, 0)[:, ~hole]
+    # Statistics change a little, values beside a hole somewhat; nothing is garbage.
+    assert np.sqrt(np.mean(kept**2)) < 0.02 * cube.std()
+    assert np.abs(kept).max() < 0.5 * cube.std()
+
+
+def test_data_arrays_and_arrays_without_crs_work_too(scene):
+    hsi, msi, cube = scene
+    result = fuse(hsi["image"], msi["image"], method="regression")
+    assert result["image"].shape == cube.shape
+    plain = [d["image"].drop_vars(["spatial_ref", "y", "x"]) for d in (hsi, msi)]
+    for array in plain:
+        array.attrs.pop("grid_mapping", None)
+    bare = fuse(*plain, method="regression")["image"]
+    assert "spatial_ref" not in bare.coords
+    np.testing.assert_allclose(bare.values, result["image"].values, rtol=1e-6)
+
+
+def test_without_wavelengths_the_error_names_three_ways_out(scene):
+    hsi, msi, _ = scene
+    with pytest.raises(MethodError, match=r"local_regression"):
+        fuse(hsi.drop_vars("wavelength"), msi.drop_vars("wavelength"))
+
+
+def test_files_carry_grid_wavelengths_and_provenance(scene, tmp_path):
+    hsi, msi, _ = scene
+    expected = fuse(hsi, msi, method="regression", tile=64)["image"].values
+    events = []
+    tif = fuse_to_file(
+        hsi, msi, tmp_path / "out.tif", method="regression", tile=64, progress=events.append
+    )
+    zarr = fuse_to_file(hsi, msi, tmp_path / "out.zarr", method="regression", tile=64)
+    with rasterio.open(tif) as file:
+        np.testing.assert_array_equal(file.read(), expected)
+        assert file.transform == msi["image"].odc.geobox.affine
+        assert float(file.tags(3)["wavelength"]) == pytest.approx(float(hsi["wavelength"][2]), 1e-4)
+    store = xr.open_zarr(zarr, decode_coords="all")
+    np.testing.assert_array_equal(store["image"].values, expected)
+    assert store["image"].odc.geobox == msi["image"].odc.geobox
+    np.testing.assert_allclose(open_hsi(tif)["wavelength"], hsi["wavelength"], atol=0.01)
+    assert events[0] == ProgressEvent("statistics", 0, 1, "measuring the scene")
+    assert [e.done for e in events if e.stage == "fuse"] == [0, 1, 2, 3, 4]
+
+
+def test_an_existing_file_is_kept_and_a_failed_run_leaves_nothing(scene, tmp_path):
+    hsi, msi, _ = scene
+    out = tmp_path / "out.tif"
+    out.write_bytes(b"precious")
+    with pytest.raises(OutputError, match="overwrite"):
+        fuse_to_file(hsi, msi, out, method="bicubic")
+
+    def stop(event):
+        if event.stage == "fuse" and event.done == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fuse_to_file(hsi, msi, out, method="bicubic", tile=48, overwrite=True, progress=stop)
+    assert out.read_bytes() == b"precious"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_plan_reads_no_pixel(scene):
+    hsi, msi, _ = scene
+
+    def explode(block):
+        raise AssertionError("a pixel was read")
+
+    lazy = [
+        d.assign(
+            image=d["image"].copy(data=d["image"].chunk().data.map_blocks(explode, dtype="f4"))
+        )
+        for d in (hsi, msi)
+    ]
+    plan = plan_fusion(*lazy, tile=64).describe()
+    assert plan["ratio"] == 4
+    assert plan["tiles"]["count"] == 4
+    assert plan["result"]["shape"] == [96, 128]
+    json.dumps(plan)
+
+
+def test_a_pair_that_does_not_overlap_is_refused(scene):
+    hsi, msi, _ = scene
+    far = dataset(hsi["image"].values, 40.0)
+    far = far.assign_coords(x=far["x"] + 1e5)
+    with pytest.raises(GridError):
+        fuse(far, msi)
+
+
+def test_every_error_is_one_of_ours(scene):
+    hsi, msi, _ = scene
+    for options in ({"psf": "magic"}, {"method": "magic"}, {"tile": 3}, {"ratio": 1}):
+        with pytest.raises(EmrdiffError):
+            fuse(hsi, msi, **options)

@@ -1,0 +1,116 @@
+"""What a user and an installer see of the package."""
+
+import configparser
+import re
+import subprocess
+import sys
+from fnmatch import fnmatch
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import emrdiff_geo
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "emrdiff_geo"
+
+
+@pytest.fixture(scope="module")
+def setup() -> configparser.ConfigParser:
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg", encoding="utf-8")
+    return parser
+
+
+@pytest.mark.parametrize("name", emrdiff_geo.__all__)
+def test_public_names_are_functions_with_docstrings(name):
+    found = getattr(emrdiff_geo, name)
+    assert callable(found)
+    assert found.__name__ == name
+    assert found.__doc__
+    assert name in dir(emrdiff_geo)
+
+
+def test_functions_are_not_hidden_by_the_modules_of_the_same_name():
+    import emrdiff_geo.evaluate
+    import emrdiff_geo.fuse
+    import emrdiff_geo.simulate  # noqa: F401
+
+    from emrdiff_geo.fuse import FusionOptions
+
+    assert FusionOptions().method == "emrdiff"
+    assert isinstance(sys.modules["emrdiff_geo.fuse"], ModuleType)
+    for name in ("evaluate", "fuse", "simulate"):
+        assert not isinstance(getattr(emrdiff_geo, name), ModuleType)
+
+
+def test_unknown_names_are_attribute_errors():
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = emrdiff_geo.nonsense
+
+
+def test_import_registers_the_accessor_and_is_light():
+    code = (
+        "import sys, xarray, emrdiff_geo;"
+        "assert hasattr(xarray.Dataset, 'emrdiff') and hasattr(xarray.DataArray, 'emrdiff');"
+        "print(*{'torch', 'rasterio', 'matplotlib', 'scipy'} & set(sys.modules))"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_all_data_files_are_packaged(setup):
+    patterns = setup["options.package_data"]["emrdiff_geo"].split()
+    files = [p for p in PACKAGE.rglob("*") if p.is_file() and p.suffix not in (".py", ".pyc")]
+    names = {path.relative_to(PACKAGE).as_posix() for path in files}
+    assert "py.typed" in names
+    left_out = {n for n in names if not any(fnmatch(n, p) for p in patterns)}
+    assert not left_out
+
+
+def test_all_packages_are_found():
+    folders = {path.parent for path in PACKAGE.rglob("*.py")}
+    assert all((folder / "__init__.py").is_file() for folder in folders)
+
+
+def test_everything_imported_is_required(setup):
+    required = " ".join(
+        [
+            setup["options"]["install_requires"],
+            *(text for _, text in setup["options.extras_require"].items()),
+        ]
+    )
+    distributions = {re.split(r"[^\w.-]", line.strip())[0] for line in required.split()}
+    modules = {name.replace("-", "_") for name in distributions} | {"odc", "emrdiff_geo"}
+    pattern = re.compile(r"^\s*(?:import|from) (\w+)", re.MULTILINE)
+    for path in PACKAGE.rglob("*.py"):
+        code = re.sub(r'""".*?"""', "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+        imported = set(pattern.findall(code)) - sys.stdlib_module_names
+        assert imported <= modules, f"{path.name} imports {imported - modules}"
+
+
+def test_pyproject_holds_the_build_system_only():
+    import tomllib
+
+    found = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert set(found) == {"build-system"}
+
+
+def test_linux_gets_a_cpu_build_of_torch():
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    linux = [line for line in lines if 'sys_platform == "linux"' in line]
+    assert len(linux) == 1
+    assert linux[0].startswith("torch==")
+    assert "+cpu" in linux[0]
+
+
+def test_readme_links_and_pictures_exist():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
+    assert targets
+    for target in targets:
+        assert (ROOT / target).exists(), target
+    figure = ROOT / "docs" / "figure.png"
+    assert figure.stat().st_size < 400_000
