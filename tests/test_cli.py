@@ -188,9 +188,8 @@ def test_train_and_adapt_hand_over_what_was_asked_for(files, tmp_path, capsys, m
         calls.append((arguments, options))
         return {"weights": "w.safetensors", "adapted": False}
 
-    monkeypatch.setattr("emrdiff_geo.training.train", fake)
-    monkeypatch.setattr("emrdiff_geo.training.adapt", fake)
-    monkeypatch.delitem(sys.modules, "emrdiff_geo.cli.training", raising=False)
+    monkeypatch.setattr("emrdiff_geo.cli.training.train_weights", fake)
+    monkeypatch.setattr("emrdiff_geo.cli.training.adapt_weights", fake)
     data = [files["reference"], "scene.npz@400-2500"]
     options = ["--out", tmp_path / "run", "--max-minutes", 1.5, "--ratio", 4, "--noise", "pure"]
     assert run("train", *data, *options, "--val", files["hsi"], "--progress", "json") == 0
@@ -269,10 +268,8 @@ def test_a_run_that_is_stopped_leaves_nothing(how, files, tmp_path):
     for line in process.stdout:
         if json.loads(line).get("stage") == "fuse":
             break
-    if how == "end of stdin":
-        process.stdin.close()
-        process.stdin = None
-    else:
+    # Whoever stops a run may do so twice: communicate ends its standard input as well.
+    if how != "end of stdin":
         process.send_signal(getattr(signal, how))
     printed, notes = process.communicate(timeout=60)
     assert process.returncode == 130

@@ -10,7 +10,7 @@ from cli_scenes import make_files, run
 
 FUSE = "fuse {hsi} {msi} {out}"
 REGRESSION = " --method regression"
-SIMULATE = "simulate {reference} {new} --ratio 4 --srf sentinel2a:B02,B03,B04"
+SIMULATE = "simulate {reference} {new}"
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ BAD = [
     Bad("weights of another variant", FUSE + " --variant published", "drop --variant or name"),
     Bad("unknown device", FUSE + " --device tpu9", "use auto, cpu or cuda"),
     Bad("ratio of 1", FUSE + " --ratio 1", "give 2 or more"),
-    Bad("ratio far too large", FUSE + " --ratio 4.5", "not a whole number"),
+    Bad("ratio is no whole number", FUSE + " --ratio 4.5", "not a whole number"),
     Bad("negative tile", FUSE + " --tile -64", "give 1 or more"),
     Bad("one step", FUSE + " --steps 1", "give 2 or more"),
     Bad("negative seed", FUSE + " --seed -1", "give 0 or more"),
@@ -67,12 +67,26 @@ BAD = [
     Bad("OUT forgotten", "fuse {hsi} {msi}", "required: OUT"),
     Bad("unknown command", "blend {hsi} {msi}", "choose from"),
     Bad("simulate: no --ratio", "simulate {hsi} {new} --srf landsat8", "required: --ratio"),
-    Bad("simulate: ratio of 1", SIMULATE + " --ratio 1", "give 2 or more"),
-    Bad("simulate: ratio too large", SIMULATE + " --ratio 40", "take a smaller ratio"),
-    Bad("simulate: unknown sensor", SIMULATE + " --srf sentinel9", "did you mean sentinel2"),
-    Bad("simulate: CSV is no table", SIMULATE + " --srf {table}", "first column must be the wave"),
-    Bad("simulate: unknown band", SIMULATE + " --srf sentinel2a:B77", "choose from"),
-    Bad("simulate: bands not covered", SIMULATE + " --srf sentinel2a:B11,B12", "select the"),
+    Bad("simulate: ratio of 1", SIMULATE + " --srf landsat8 --ratio 1", "give 2 or more"),
+    Bad(
+        "simulate: ratio too large", SIMULATE + " --srf landsat8 --ratio 40", "take a smaller ratio"
+    ),
+    Bad(
+        "simulate: unknown sensor",
+        SIMULATE + " --ratio 4 --srf sentinel9",
+        "did you mean sentinel2",
+    ),
+    Bad(
+        "simulate: CSV is no table",
+        SIMULATE + " --ratio 4 --srf {table}",
+        "first column must be the wave",
+    ),
+    Bad("simulate: unknown band", SIMULATE + " --ratio 4 --srf sentinel2a:B77", "choose from"),
+    Bad(
+        "simulate: bands not covered",
+        SIMULATE + " --ratio 4 --srf sentinel2a:B11,B12",
+        "select the",
+    ),
     Bad(
         "simulate: no wavelengths",
         "simulate {no_wavelengths_hr} {new} --ratio 4 --srf sentinel2a",

@@ -1,0 +1,73 @@
+"""``emrdiff fuse`` and ``emrdiff plan``."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from ..fuse import fuse_to_file, plan_fusion
+from ..methods import get_method
+from ..readers import open_msi
+from ..sinks import check_output
+from .context import Context
+from .inputs import check_free, open_hyperspectral
+from .progress import for_events
+
+_TILING = ("method", "ratio", "tile", "overlap")
+_OPTIONS = (*_TILING, "weights", "variant", "device", "steps", "seed", "psf")
+
+
+def fuse(context: Context) -> None:
+    """Fuse a pair into a file."""
+    args, options = context.args, context.given(_OPTIONS)
+    check_free(args.out, args.overwrite, args.hsi, args.msi)
+    check_output(args.out, overwrite=args.overwrite)
+    if "method" in options:
+        get_method(options["method"])
+    hsi, msi = open_hyperspectral(args.hsi, args.wavelengths), open_msi(args.msi)
+    context.working = True
+    progress = for_events(context.reporter)
+    out = fuse_to_file(hsi, msi, args.out, overwrite=args.overwrite, progress=progress, **options)
+    context.reporter.result(path=os.path.abspath(out))
+
+
+def plan(context: Context) -> None:
+    """Print what a fusion would do."""
+    args = context.args
+    hsi, msi = open_hyperspectral(args.hsi, args.wavelengths), open_msi(args.msi)
+    found = plan_fusion(hsi, msi, **context.given(_TILING)).describe()
+    print(json.dumps(found, indent=2) if args.json else "\n".join(_lines(found)))
+
+
+def _lines(values: dict[str, Any], indent: str = "") -> list[str]:
+    lines = []
+    for key, value in values.items():
+        name = f"{indent}{key.replace('_', ' ')}"
+        if isinstance(value, dict):
+            lines += [name, *_lines(value, indent + "  ")]
+        elif isinstance(value, list) and any(isinstance(v, str) for v in value):
+            lines += [name, *(f"{indent}  {v}" for v in value)]
+        elif value not in (None, []):
+            lines.append(f"{name}: {_text(key, value)}")
+    return lines
+
+
+def _text(key: str, value: Any) -> str:
+    if isinstance(value, list):
+        separator = ", " if key == "transform" else " x "
+        return separator.join(f"{v:.10g}" for v in value)
+    if key == "crs":
+        return _crs_name(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
+
+
+def _crs_name(text: str) -> str:
+    """Name and code of a CRS: its WKT fills a screen."""
+    from pyproj import CRS
+
+    crs = CRS(text)
+    authority = crs.to_authority()
+    return crs.name + (f" ({':'.join(authority)})" if authority else "")

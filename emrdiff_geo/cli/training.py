@@ -1,0 +1,50 @@
+"""``emrdiff train`` and ``emrdiff adapt``."""
+
+from __future__ import annotations
+
+import os
+
+from ..readers import open_msi
+from ..training import adapt as adapt_weights
+from ..training import train as train_weights
+from .context import Context
+from .inputs import check_free, open_hyperspectral
+from .progress import for_steps
+
+_BOTH = ("max_minutes", "steps", "seed", "device", "psf", "ratio")
+_ABLATIONS = ("network", "residual", "noise", "pseudo_bands", "chain_steps")
+_TRAIN = (*_BOTH, "val", "width", "srf", *_ABLATIONS)
+_ADAPT = (*_BOTH, "weights")
+
+
+def train(context: Context) -> None:
+    """Train on many scenes."""
+    args = context.args
+    found = train_weights(
+        args.data,
+        args.out,
+        variant=args.variant,
+        resume=args.resume,
+        progress=for_steps(context.reporter, "train"),
+        **context.given(_TRAIN),
+    )
+    context.reporter.result(path=os.path.abspath(found["weights"]), report=found)
+
+
+def adapt(context: Context) -> None:
+    """Adapt weights to one pair."""
+    args = context.args
+    check_free(args.out, args.overwrite, args.weights)
+    found = adapt_weights(
+        open_hyperspectral(args.hsi, args.wavelengths),
+        open_msi(args.msi),
+        args.out,
+        overwrite=args.overwrite,
+        progress=for_steps(context.reporter, "adapt"),
+        **context.given(_ADAPT),
+    )
+    if not found["adapted"]:
+        context.reporter.message(
+            "warning", "adaptation did not help on the part held out: the weights stay as they were"
+        )
+    context.reporter.result(path=os.path.abspath(args.out), report=found)
