@@ -68,16 +68,20 @@ class NodeBasis:
         Raises
         ------
         SpectralError
-            If no node lies within the sensor's range.
+            If all bands lie outside the range of the nodes.
         """
         nodes = np.asarray(nodes_nm, float)
         bands = np.asarray(wavelength_nm, float)
         mask = _covered(nodes, bands)
         if not mask.any():
-            raise SpectralError(
-                f"no wavelength node lies near the HSI's bands ({bands.min():.0f}-{bands.max():.0f}"
-                f" nm): give wavelengths in nanometres between {nodes[0]:.0f} and {nodes[-1]:.0f}"
-            )
+            if bands.max() < nodes[0] or bands.min() > nodes[-1]:
+                raise SpectralError(
+                    f"the HSI's bands ({bands.min():.0f}-{bands.max():.0f} nm) lie outside the "
+                    f"range of the wavelength nodes: give wavelengths in nanometres between "
+                    f"{nodes[0]:.0f} and {nodes[-1]:.0f}"
+                )
+            # All bands lie in one gap, such as a water band: the nearest node stands for them.
+            mask[np.abs(nodes - bands.mean()).argmin()] = True
         hats = np.zeros((len(bands), len(nodes)))
         hats[:, mask] = _hats(nodes[mask], bands, fwhm_nm)
         normal = hats.T @ hats + RIDGE * np.eye(len(nodes))

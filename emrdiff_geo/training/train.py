@@ -20,7 +20,7 @@ from ..nodes import NODES_NM
 from ..sensors import load_response
 from .draws import DrawConfig
 from .scenes import DrawDataset, SceneFile, batches, load_scene
-from .trainer import Progress, TrainConfig, Trainer
+from .trainer import CHECKPOINT, Progress, TrainConfig, Trainer
 from .validate import validation_pairs, validator
 
 WIDTH = 32
@@ -140,7 +140,7 @@ def _split(files: list[SceneFile], val: list[SceneFile]) -> tuple[list[SceneFile
 
 
 def _fresh_folder(out: Path, resume: bool) -> None:
-    if not resume and (out / "log.csv").exists():
+    if not resume and (out / CHECKPOINT).exists():
         raise InputError(f"{out} holds an earlier run: add --resume, or name another folder")
     if out.exists() and not (out.is_dir() and os.access(out, os.W_OK)):
         raise InputError(f"{out} is no folder that can be written: name another one")

@@ -142,7 +142,7 @@ class Trainer:
         if self.out is not None:
             self.out.mkdir(parents=True, exist_ok=True)
         begun, before = time.monotonic(), self.elapsed
-        first = self.step
+        first, loss = self.step, math.nan
         for batch in batches(self.step):
             if self._finished(time.monotonic() - begun):
                 break
@@ -151,9 +151,12 @@ class Trainer:
             self._calibrate(first, time.monotonic() - begun)
             due = self.step % self.train.validate_every == 0
             metrics = self._validated() if due and self.validate else None
-            self._log(loss, metrics)
-        if self.validate:
-            self._validated()
+            if self.progress:
+                self.progress(self.step, self.total or 0, loss, metrics)
+            if metrics or self.step % 10 == 0:
+                self._log(loss, metrics)
+        if self.validate and self.step > first:
+            self._log(loss, self._validated())
         self.save()
         return self.metrics
 
@@ -211,9 +214,7 @@ class Trainer:
         save_checkpoint(self.out / CHECKPOINT, self.model, self.optimizer, self.ema, values)
 
     def _log(self, loss: float, metrics: dict[str, float] | None) -> None:
-        if self.progress:
-            self.progress(self.step, self.total or 0, loss, metrics)
-        if self.out is None or (self.step % 10 and metrics is None):
+        if self.out is None:
             return
         path = self.out / "log.csv"
         new = not path.exists()

@@ -1,0 +1,197 @@
+"""Draws, training, resuming and adaptation on tiny scenes."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+import torch
+from scenes import pair, reference_cube
+
+from emrdiff_geo.errors import EmrdiffError, InputError, OutputError, SpectralError
+from emrdiff_geo.fuse import fuse
+from emrdiff_geo.methods.state import universal_channels
+from emrdiff_geo.model.bafunet import BAFUNet, NetworkConfig
+from emrdiff_geo.model.weights import ModelConfig, load_state, read_config
+from emrdiff_geo.training import adapt, train
+from emrdiff_geo.training.draws import DrawConfig, TrainingScene, draw_pair, state_and_target
+from emrdiff_geo.training.scenes import DrawDataset, SceneFile, batches, load_scene
+from emrdiff_geo.training.trainer import TrainConfig, Trainer
+
+SMALL = DrawConfig(ratios=(2, 4), patch=32, patches=2, piece=64, max_bands=8)
+
+
+@pytest.fixture(scope="module")
+def scene_files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scenes")
+    for seed in range(3):
+        cube = reference_cube(100, 100, 16, seed)
+        np.savez(folder / f"scene{seed}.npz", cube=cube.transpose(1, 2, 0).astype(np.int16))
+    return [f"{folder}/scene{seed}.npz@400-1000" for seed in range(3)]
+
+
+def small_model(seed=0):
+    torch.manual_seed(seed)
+    channels, guide = universal_channels()
+    config = NetworkConfig(
+        channels, guide, channels, 8, pool="none", head=True, gate=True, time_scalars=1
+    )
+    return ModelConfig("universal", config), BAFUNet(config)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_draw_is_a_consistent_pair(seed):
+    cube = reference_cube(80, 120, 20, seed)
+    wavelength = np.linspace(400, 2400, 20)
+    scene = TrainingScene("s", cube, wavelength, np.full(20, 40.0))
+    config = DrawConfig(max_bands=12)
+    draw = draw_pair(scene, np.random.default_rng(seed), config)
+    ratio = draw.statistics.ratio
+    assert draw.reference.shape[1:] == draw.hr.shape[1:]
+    assert tuple(n * ratio for n in draw.lr.shape[1:]) == draw.hr.shape[1:]
+    assert config.msi_bands[0] <= len(draw.hr) <= config.msi_bands[1]
+    again = draw_pair(scene, np.random.default_rng(seed), config)
+    np.testing.assert_array_equal(draw.hr, again.hr)
+    # The end of the chain is the reference, as far as the nodes can carry it.
+    state, x0 = state_and_target(draw, config)
+    reached = np.mean((state.result(x0) - draw.reference) ** 2)
+    assert reached <= np.mean((state.base - draw.reference) ** 2) + 1e-6
+
+
+def test_scenes_with_nodata_give_finite_patches(tmp_path):
+    cube = reference_cube(120, 120, 16)
+    cube[:, :50] = np.nan
+    scene = TrainingScene("s", cube, np.linspace(400, 1000, 16), np.full(16, 30.0))
+    draw = draw_pair(scene, np.random.default_rng(0), DrawConfig())
+    assert np.isfinite(draw.reference).all()
+
+
+def test_scene_names_carry_a_range(scene_files, tmp_path):
+    parsed = SceneFile.parse(scene_files[0])
+    assert parsed.range_nm == (400.0, 1000.0)
+    scene = load_scene(parsed)
+    assert scene.cube.shape == (16, 100, 100)
+    assert scene.wavelength_nm[[0, -1]].tolist() == [400.0, 1000.0]
+    with pytest.raises(SpectralError, match="@400-2500"):
+        load_scene(SceneFile(parsed.path))
+    with pytest.raises(InputError, match="range of wavelengths"):
+        SceneFile.parse("nothing@here")
+
+
+def test_the_same_number_gives_the_same_patches(scene_files):
+    files = [SceneFile.parse(f) for f in scene_files]
+    first, second = (DrawDataset(files, SMALL, seed=5)[3] for _ in range(2))
+    np.testing.assert_array_equal(first.guide, second.guide)
+    assert not np.array_equal(first.guide[:1], DrawDataset(files, SMALL, seed=6)[3].guide[:1])
+    assert np.isfinite(first.x0).all()
+
+
+def test_a_resumed_run_is_the_unbroken_run(scene_files, tmp_path):
+    dataset = DrawDataset([SceneFile.parse(f) for f in scene_files], SMALL, 0)
+
+    def trainer(folder):
+        config, model = small_model()
+        return Trainer(model, config, TrainConfig(steps=4, amp=False), tmp_path / folder)
+
+    def feed(stop):
+        return lambda step: itertools.islice(batches(dataset, step, workers=0), stop - step)
+
+    whole = trainer("whole")
+    whole.run(feed(4))
+    trainer("broken").run(feed(2))
+    resumed = trainer("broken")
+    resumed.resume()
+    assert resumed.step == 2
+    resumed.run(feed(4))
+    for key, value in whole.model.state_dict().items():
+        torch.testing.assert_close(value, resumed.model.state_dict()[key], rtol=0, atol=0)
+    for key, value in whole.ema.items():
+        torch.testing.assert_close(value, resumed.ema[key], rtol=0, atol=0)
+
+
+def test_training_lowers_the_loss():
+    config, model = small_model()
+    cube = reference_cube(96, 96, 16)
+    scene = TrainingScene("s", cube, np.linspace(400, 1000, 16), np.full(16, 30.0))
+
+    class One(torch.utils.data.Dataset):
+        def __getitem__(self, index):
+            from emrdiff_geo.training.draws import cut_patches
+
+            rng = np.random.default_rng(0)
+            return cut_patches(draw_pair(scene, rng, SMALL), rng, SMALL)
+
+    losses = []
+    trainer = Trainer(
+        model,
+        config,
+        TrainConfig(steps=30, amp=False, learning_rate=3e-3),
+        progress=lambda step, total, loss, metrics: losses.append(loss),
+    )
+    trainer.run(lambda step: batches(One(), step, draws_per_batch=1, workers=0))
+    assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
+
+
+def test_train_writes_weights_log_and_card(scene_files, tmp_path):
+    out = tmp_path / "run"
+    result = train(scene_files, out, steps=2, width=8, workers=0, device="cpu")
+    config = read_config(result["weights"])
+    assert config.variant == "universal"
+    assert config.training["data"] == ["scene0", "scene1"]
+    assert config.training["held_out"] == ["scene2"]
+    assert config.training["steps_done"] == 2
+    assert {"psnr", "gain"} <= set(config.training["validation"])
+    assert (out / "log.csv").read_text().startswith("step,")
+    BAFUNet(config.network).load_state_dict(load_state(result["weights"]))
+    with pytest.raises(InputError, match="--resume"):
+        train(scene_files, out, steps=2, width=8, workers=0, device="cpu")
+    more = train(scene_files, out, steps=2, width=8, workers=0, device="cpu", resume=True)
+    assert more["steps"] == 2
+
+
+def test_the_published_variant_trains_for_one_sensor(tmp_path):
+    cube = reference_cube(96, 96, 31)
+    np.savez(tmp_path / "scene.npz", cube=cube.transpose(1, 2, 0))
+    data = [f"{tmp_path}/scene.npz@400-700"]
+    with pytest.raises(InputError, match="--srf"):
+        train(data, tmp_path / "run", variant="published", steps=1)
+    result = train(
+        data,
+        tmp_path / "run",
+        variant="published",
+        srf="nikon_d700",
+        ratio=8,
+        steps=1,
+        workers=0,
+        device="cpu",
+        residual="unimodal",
+        network="b-unet",
+        noise="pure",
+    )
+    config = read_config(result["weights"])
+    assert (config.n_hsi, config.n_msi, config.network.in_channels) == (31, 3, 31)
+    assert (config.residual, config.noise, config.network.block) == ("unimodal", "pure", "residual")
+
+
+def test_adaptation_writes_weights_that_are_not_worse(tmp_path):
+    hsi, msi, _ = pair(224, 224, 4)
+    out = tmp_path / "own.safetensors"
+    seen = []
+    result = adapt(hsi, msi, out, steps=3, device="cpu", progress=lambda *a: seen.append(a))
+    assert result["steps"] == 3
+    assert len(seen) == 3
+    kept = result["after"] if result["adapted"] else result["before"]
+    assert kept >= result["before"]
+    card = json.loads(out.with_suffix(".json").read_text())["training"]["adaptation"]
+    assert card["adapted"] == result["adapted"]
+    fused = fuse(hsi, msi, weights=str(out), device="cpu")["image"]
+    assert np.isfinite(fused[:, :10, :10].values).all()
+    with pytest.raises(OutputError, match="overwrite"):
+        adapt(hsi, msi, out, steps=1)
+
+
+def test_adaptation_refuses_what_is_too_small(tmp_path):
+    hsi, msi, _ = pair(96, 96, 4)
+    with pytest.raises(EmrdiffError, match="48 x 48"):
+        adapt(hsi, msi, tmp_path / "own.safetensors", steps=1, device="cpu")
+    assert not list(tmp_path.iterdir())
