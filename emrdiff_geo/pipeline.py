@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ._threads import one_blas_thread
 from .degrade import Degradation
 from .grid import Pair
 from .methods import Method, MethodOptions, get_method
@@ -48,6 +49,7 @@ class Run:
     method: str
     options: MethodOptions
 
+    @one_blas_thread()
     def tile(self, row: int, col: int) -> np.ndarray:
         """Fuse one tile.
 
@@ -89,6 +91,7 @@ def plan_tiles(pair: Pair, method: Method, tile: int, overlap: int | None) -> Ti
     return TilePlan(pair.shape, pair.offset, pair.hr_shape, pair.ratio, tile, halo)
 
 
+@one_blas_thread()
 def prepare_run(
     pair: Pair,
     method: str,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .._threads import one_blas_thread
 from ..degrade import Degradation
 from ..methods.state import (
     ChainState,
@@ -112,6 +113,7 @@ class Draw:
     statistics: SceneStatistics
 
 
+@one_blas_thread()
 def draw_pair(scene: TrainingScene, rng: np.random.Generator, config: DrawConfig) -> Draw:
     """Simulate one pair from a scene."""
     cube = _piece(scene.cube, rng, config)
@@ -306,6 +308,7 @@ def state_and_target(draw: Draw, config: DrawConfig) -> tuple[ChainState, np.nda
     return state, np.concatenate([deviation, deviation[node_indices(PSEUDO_MSI_NM)]])
 
 
+@one_blas_thread()
 def cut_patches(
     draw: Draw,
     rng: np.random.Generator,

@@ -124,7 +124,9 @@ class Trainer:
             raise InputError("there is no folder to resume from: name the one of the earlier run")
         ema, values = load_checkpoint(self.out / CHECKPOINT, self.model, self.optimizer)
         self.ema = {k: ema[k].to(self.device) for k in self.ema}
-        self.step, self.total, self.elapsed = values["step"], values["total"], values["elapsed"]
+        self.step, self.elapsed = values["step"], values["elapsed"]
+        # A number of steps given anew lengthens or shortens the run, and its cosine with it.
+        self.total = self.train.steps or values["total"]
 
     def run(self, batches: Callable[[int], Iterator[Batch]]) -> dict[str, float]:
         """Train to the end, or until the time is over.
