@@ -53,9 +53,9 @@ def test_a_linear_scene_is_explained_by_its_regression():
     degradation = Degradation(4)
     lr = np.tensordot(slopes.T, degradation.down(hr), axes=1).astype(np.float32) + 5
     statistics = scene_statistics(*readers(lr, hr), (16, 16), degradation, good=np.ones(6, bool))
-    np.testing.assert_allclose(statistics.slopes, slopes, atol=1e-3)
+    np.testing.assert_allclose(statistics.slopes, slopes, atol=5e-3)  # the ridge's share
     left = np.diag(statistics.residual_covariance) / np.diag(statistics.covariance)[3:]
-    assert left.max() < 1e-5
+    assert left.max() < 1e-3
 
 
 def test_nodata_does_not_enter():

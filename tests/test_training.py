@@ -192,6 +192,6 @@ def test_adaptation_writes_weights_that_are_not_worse(tmp_path):
 
 def test_adaptation_refuses_what_is_too_small(tmp_path):
     hsi, msi, _ = pair(96, 96, 4)
-    with pytest.raises(EmrdiffError, match="48 x 48"):
+    with pytest.raises(EmrdiffError, match="32 x 32"):
         adapt(hsi, msi, tmp_path / "own.safetensors", steps=1, device="cpu")
     assert not list(tmp_path.iterdir())

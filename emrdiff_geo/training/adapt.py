@@ -42,6 +42,8 @@ log = logging.getLogger(__name__)
 LARGEST = 384
 #: Least edge of the twice degraded HSI, in its own pixels, where the ratio leaves a choice.
 LEAST = 12
+#: Least edge of the HSI, in pixels: two patches of the smallest size.
+LEAST_EDGE = 32
 #: Share of the degraded scene that is held out.
 HELD_OUT = 0.25
 #: Gain on the held-out part from which adapted weights are kept, dB.
@@ -93,10 +95,10 @@ def degraded_pair(pair: Pair, psf: str) -> tuple[Draw, np.ndarray]:
     valid &= msi_valid.reshape(height, r, width, r).all(axis=(1, 3))
     ratio = min(r, max(2, min(height, width) // LEAST))
     height, width = (n // ratio * ratio for n in (height, width))
-    if min(height, width) < 3 * 16:
+    if min(height, width) < LEAST_EDGE:
         raise InputError(
-            f"the HSI's {height} x {width} pixels are too few to learn from: adaptation needs 48 x "
-            "48, fuse with the unadapted weights"
+            f"the HSI's {height} x {width} pixels are too few to learn from: adaptation needs "
+            f"{LEAST_EDGE} x {LEAST_EDGE}, fuse with the unadapted weights"
         )
     reference = hsi[:, :height, :width]
     degraded_msi = Degradation(r, psf).down(msi)[:, :height, :width]
@@ -210,7 +212,8 @@ def adapt(
         progress=progress,
     )
     # One process: a scene this small is prepared faster than a second one starts.
-    after = trainer.run(lambda step: batches(dataset, step, workers=0, device=device))["psnr"]
+    metrics = trainer.run(lambda step: batches(dataset, step, workers=0, device=device))
+    after = metrics.get("psnr", before)
     better = after > before + LEAST_GAIN
     card = replace(trainer.card() if better else config)
     told = {"adapted": better, "before": round(before, 3), "after": round(after, 3)}

@@ -24,6 +24,8 @@ from .trainer import CHECKPOINT, Progress, TrainConfig, Trainer
 from .validate import validation_pairs, validator
 
 WIDTH = 32
+#: Noise level of the universal chain, in units of the deviation; the paper's 2 is for images.
+KAPPA = 0.5
 DRAWS_PER_BATCH = 4
 
 
@@ -193,7 +195,7 @@ def _model_config(
             gate=True,
             time_scalars=1,
         )
-        return ModelConfig(variant, shape, steps, nodes_nm=NODES_NM, noise=noise)
+        return ModelConfig(variant, shape, steps, KAPPA, nodes_nm=NODES_NM, noise=noise)
     counts = {len(load_scene(f).cube) for f in files}
     if len(counts) > 1 or draw.response is None:
         raise InputError(
