@@ -6,19 +6,17 @@ registers the accessor ``.emrdiff`` with xarray, loads neither torch nor rasteri
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from . import accessor as accessor
 
 if TYPE_CHECKING:
-    from .evaluate import evaluate
-    from .fuse import fuse, fuse_to_file, plan_fusion
+    from .evaluation import evaluate
+    from .fusion import fuse, fuse_to_file, plan_fusion
     from .readers import open_hsi, open_msi
     from .sensors import load_response
-    from .simulate import simulate, write_pair
+    from .simulation import simulate, write_pair
     from .sinks import write_dataset
     from .training import adapt, train
 
@@ -41,17 +39,17 @@ __all__ = [
 
 _MODULES = {
     "adapt": "training",
-    "evaluate": "evaluate",
-    "fuse": "fuse",
-    "fuse_to_file": "fuse",
+    "evaluate": "evaluation",
+    "fuse": "fusion",
+    "fuse_to_file": "fusion",
     "load_response": "sensors",
     "open_hsi": "readers",
     "open_msi": "readers",
-    "plan_fusion": "fuse",
-    "simulate": "simulate",
+    "plan_fusion": "fusion",
+    "simulate": "simulation",
     "train": "training",
     "write_dataset": "sinks",
-    "write_pair": "simulate",
+    "write_pair": "simulation",
 }
 
 
@@ -63,18 +61,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-class _Package(ModuleType):
-    """Keeps ``emrdiff_geo.fuse`` the function, also once the module ``fuse`` is imported.
-
-    Python sets every imported submodule as an attribute of its package, which would hide the
-    function of the same name.
-    """
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _MODULES and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

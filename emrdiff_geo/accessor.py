@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 if TYPE_CHECKING:
-    from .evaluate import Evaluation
+    from .evaluation import Evaluation
 
 
 @xr.register_dataset_accessor("emrdiff")
@@ -27,18 +27,18 @@ class EmrdiffAccessor:
 
     def fuse(self, msi: Any, **options: Any) -> xr.Dataset:
         """Fuse this hyperspectral image with `msi`, see `emrdiff_geo.fuse`."""
-        from .fuse import fuse
+        from .fusion import fuse
 
         return fuse(self._image, msi, **options)
 
     def fuse_to_file(self, msi: Any, out: str | Path, **options: Any) -> Path:
         """Fuse this hyperspectral image with `msi` into a file, see `emrdiff_geo.fuse_to_file`."""
-        from .fuse import fuse_to_file
+        from .fusion import fuse_to_file
 
         return fuse_to_file(self._image, msi, out, **options)
 
     def evaluate(self, reference: Any = None, **options: Any) -> Evaluation:
         """Judge this fused image, see `emrdiff_geo.evaluate`."""
-        from .evaluate import evaluate
+        from .evaluation import evaluate
 
         return evaluate(self._image, reference, **options)

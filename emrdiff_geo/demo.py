@@ -22,11 +22,11 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
 from .errors import InputError, OutputError
-from .evaluate import evaluate
-from .fuse import ProgressEvent, fuse, fuse_to_file
+from .evaluation import evaluate
+from .fusion import ProgressEvent, fuse, fuse_to_file
 from .methods import METHODS
 from .readers import open_hsi, open_msi
-from .simulate import simulate, write_pair
+from .simulation import simulate, write_pair
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -137,7 +137,7 @@ def run_demo(
     learned = _adapted(hsi, msi, adapted, weights, minutes, tell)
     runs = {name: {"method": name, "weights": weights} for name in METHODS}
     runs[ADAPTED] = {"method": "emrdiff", "weights": str(adapted)}
-    with _notes_hidden("emrdiff_geo.fuse"):
+    with _notes_hidden("emrdiff_geo.fusion"):
         results, scores = _compared(hsi, msi, reference, runs, tell)
         best = max(scores, key=lambda name: scores[name]["PSNR"])
         tell(ProgressEvent("write", 0, 2, "GeoTIFF"))

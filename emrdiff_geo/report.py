@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from . import _pictures as pictures
 from .errors import InputError, OutputError
-from .evaluate import Evaluation, common_window, image_of, pair_on_grid
+from .evaluation import Evaluation, common_window, image_of, pair_on_grid
 from .grid import BandInfo, Pair
 from .metrics import as_readable
 from .sources import ArraySource, WindowSource
@@ -64,7 +64,7 @@ def evaluation_figure(
     Parameters
     ----------
     fused, reference, hsi, msi : xr.Dataset, xr.DataArray or ndarray, (band, y, x)
-        As for :func:`emrdiff_geo.evaluate.evaluate`.
+        As for :func:`emrdiff_geo.evaluate`.
     evaluation : Evaluation, optional
         Its numbers go into the titles and the plot per band.
     ratio : float, optional
@@ -82,7 +82,7 @@ def evaluation_figure(
     Raises
     ------
     GridError, InputError
-        As :func:`emrdiff_geo.evaluate.evaluate`.
+        As :func:`emrdiff_geo.evaluate`.
     """
     fused = image_of(fused)
     if reference is not None:

@@ -22,9 +22,9 @@ from .errors import InputError
 #: Share of the best-filled band's pixels under which a band counts as empty.
 EMPTY_BAND = 0.5
 #: Relative ridge of the global regression. It keeps collinear MSI bands solvable, and bounds what
-#: the MSI's noise, which degrading has averaged away, does to the detail: on training scenes (x4 and
-#: x8, seven scenes) 1e-6, 5e-4 and 1e-2 gave local regression 47.9, 48.5, 47.1 dB without noise and
-#: 43.8, 45.6, 46.1 dB at 40 dB SNR.
+#: the MSI's noise, which degrading has averaged away, does to the detail: on seven training scenes
+#: at x4 and x8, 1e-6, 5e-4 and 1e-2 gave local regression 47.9, 48.5 and 47.1 dB without noise and
+#: 43.8, 45.6 and 46.1 dB at 40 dB SNR.
 RIDGE = 5e-4
 #: Variance, relative to a float32 image's power, under which contrast is rounding error.
 ROUNDING = 1e-10

@@ -209,7 +209,9 @@ def test_demo_hands_over_its_folder_and_prints_the_table(tmp_path, capsys, monke
 
     def fake(out, *, progress, minutes=None):
         assert minutes == 0.5
-        return {"scores": scores, "best": "bicubic", "files": {}}
+        learned = {"before": 30.0, "after": 31.0, "adapted": True, "steps": 3}
+        files = {"result": "somewhere/fused.tif"}
+        return {"scores": scores, "best": "bicubic", "files": files, "adaptation": learned}
 
     monkeypatch.setattr("emrdiff_geo.demo.run_demo", fake)
     assert run("demo", "--out", tmp_path, "--max-minutes", 0.5) == 0

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from fnmatch import fnmatch
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -30,18 +29,6 @@ def test_public_names_are_functions_with_docstrings(name):
     assert found.__name__ == name
     assert found.__doc__
     assert name in dir(emrdiff_geo)
-
-
-def test_functions_are_not_hidden_by_the_modules_of_the_same_name():
-    import emrdiff_geo.evaluate
-    import emrdiff_geo.fuse
-    import emrdiff_geo.simulate
-    from emrdiff_geo.fuse import FusionOptions
-
-    assert FusionOptions().method == "emrdiff"
-    assert isinstance(sys.modules["emrdiff_geo.fuse"], ModuleType)
-    for name in ("evaluate", "fuse", "simulate"):
-        assert not isinstance(getattr(emrdiff_geo, name), ModuleType)
 
 
 def test_unknown_names_are_attribute_errors():

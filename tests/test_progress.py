@@ -6,7 +6,7 @@ import json
 import pytest
 
 from emrdiff_geo.cli import progress
-from emrdiff_geo.fuse import ProgressEvent
+from emrdiff_geo.fusion import ProgressEvent
 
 
 def lines(text):

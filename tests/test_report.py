@@ -9,7 +9,7 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
 from emrdiff_geo.errors import GridError, InputError, OutputError
-from emrdiff_geo.evaluate import evaluate
+from emrdiff_geo.evaluation import evaluate
 from emrdiff_geo.report import comparison_figure, evaluation_figure, save_figure
 
 RATIO = 4

@@ -9,7 +9,7 @@ import torch
 from scenes import pair, reference_cube
 
 from emrdiff_geo.errors import EmrdiffError, InputError, OutputError, SpectralError
-from emrdiff_geo.fuse import fuse
+from emrdiff_geo.fusion import fuse
 from emrdiff_geo.methods.state import universal_channels
 from emrdiff_geo.model.bafunet import BAFUNet, NetworkConfig
 from emrdiff_geo.model.weights import ModelConfig, load_state, read_config

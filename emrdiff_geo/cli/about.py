@@ -42,7 +42,7 @@ def doctor(context: Context) -> int:
 
 def demo(context: Context) -> None:
     """Run the demonstration."""
-    from ..demo import run_demo, scores_table
+    from ..demo import closing_lines, run_demo, scores_table
 
     args = context.args
     minutes = {} if args.max_minutes is None else {"minutes": args.max_minutes}
@@ -50,4 +50,5 @@ def demo(context: Context) -> None:
     context.reporter.close()
     if args.progress != "json":
         print_table(scores_table(found["scores"], found["best"]))
+        print("\n".join(closing_lines(found)))
     context.reporter.result(path=os.path.abspath(args.out), report=found)

@@ -6,15 +6,14 @@ import json
 import os
 from typing import Any
 
-from ..fuse import fuse_to_file, plan_fusion
+from ..fusion import fuse_to_file, plan_fusion
 from ..methods import get_method
-from ..readers import open_msi
 from ..sinks import check_output
 from .context import Context
-from .inputs import check_free, open_hyperspectral
+from .inputs import check_free
 from .progress import for_events
 
-_TILING = ("method", "ratio", "tile", "overlap")
+_TILING = ("method", "ratio", "tile", "overlap", "wavelengths")
 _OPTIONS = (*_TILING, "weights", "variant", "device", "steps", "seed", "psf")
 
 
@@ -25,18 +24,17 @@ def fuse(context: Context) -> None:
     check_output(args.out, overwrite=args.overwrite)
     if "method" in options:
         get_method(options["method"])
-    hsi, msi = open_hyperspectral(args.hsi, args.wavelengths), open_msi(args.msi)
     context.working = True
     progress = for_events(context.reporter)
-    out = fuse_to_file(hsi, msi, args.out, overwrite=args.overwrite, progress=progress, **options)
+    pair = args.hsi, args.msi
+    out = fuse_to_file(*pair, args.out, overwrite=args.overwrite, progress=progress, **options)
     context.reporter.result(path=os.path.abspath(out))
 
 
 def plan(context: Context) -> None:
     """Print what a fusion would do."""
     args = context.args
-    hsi, msi = open_hyperspectral(args.hsi, args.wavelengths), open_msi(args.msi)
-    found = plan_fusion(hsi, msi, **context.given(_TILING)).describe()
+    found = plan_fusion(args.hsi, args.msi, **context.given(_TILING)).describe()
     print(json.dumps(found, indent=2) if args.json else "\n".join(_lines(found)))
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import dask
 
 from ..errors import InputError, OutputError
-from ..evaluate import evaluate as judge
-from ..readers import open_msi
-from ..simulate import PAIR_FILES, check_folder, write_pair
-from ..simulate import simulate as make_pair
+from ..evaluation import evaluate as judge
+from ..readers import open_hsi, open_msi
+from ..simulation import PAIR_FILES, check_folder, write_pair
+from ..simulation import simulate as make_pair
 from .context import Context
-from .inputs import check_free, open_hyperspectral
+from .inputs import check_free
 from .progress import print_table
 
 _PICTURES = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
@@ -26,7 +26,7 @@ def simulate(context: Context) -> None:
     for name in PAIR_FILES:
         check_free(Path(args.outdir) / name, args.overwrite, args.hsi)
     check_folder(args.outdir, overwrite=args.overwrite)
-    hsi = open_hyperspectral(args.hsi)
+    hsi = open_hsi(args.hsi)
     pair = make_pair(
         hsi,
         ratio=args.ratio,

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 
-from ..readers import open_msi
 from ..training import adapt as adapt_weights
 from ..training import train as train_weights
 from .context import Context
-from .inputs import check_free, open_hyperspectral
+from .inputs import check_free
 from .progress import for_steps
 
 _BOTH = ("max_minutes", "steps", "seed", "device", "psf", "ratio")
 _ABLATIONS = ("network", "residual", "noise", "pseudo_bands", "chain_steps")
 _TRAIN = (*_BOTH, "val", "width", "srf", *_ABLATIONS)
-_ADAPT = (*_BOTH, "weights")
+_ADAPT = (*_BOTH, "weights", "wavelengths")
 
 
 def train(context: Context) -> None:
@@ -36,8 +35,8 @@ def adapt(context: Context) -> None:
     args = context.args
     check_free(args.out, args.overwrite, args.weights)
     found = adapt_weights(
-        open_hyperspectral(args.hsi, args.wavelengths),
-        open_msi(args.msi),
+        args.hsi,
+        args.msi,
         args.out,
         overwrite=args.overwrite,
         progress=for_steps(context.reporter, "adapt"),

@@ -110,7 +110,8 @@ def node_basis(statistics: SceneStatistics) -> NodeBasis:
     if statistics.wavelength_nm is None:
         raise MethodError(
             "the universal weights need the HSI's wavelengths: add them to the file, name a range "
-            "with wavelengths='400-2500' (--wavelengths), or use --method local_regression"
+            "with --wavelengths 400-2500 (in Python wavelengths=(400, 2500)), or use --method "
+            "local_regression"
         )
     return NodeBasis.of(statistics.wavelength_nm, statistics.fwhm_nm)
 

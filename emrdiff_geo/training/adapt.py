@@ -17,7 +17,7 @@ import torch
 
 from ..degrade import Degradation
 from ..errors import InputError, MethodError, OutputError, WeightsError
-from ..fuse import ImageOrPath, open_pair
+from ..fusion import ImageOrPath, open_pair
 from ..grid import Pair
 from ..methods.emrdiff import resolve_device, run_chain
 from ..methods.options import MethodOptions
@@ -145,6 +145,7 @@ def adapt(
     device: str = "auto",
     psf: str = "gaussian",
     ratio: int | None = None,
+    wavelengths: tuple[float, float] | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -164,7 +165,7 @@ def adapt(
         Peak rate of AdamW.
     seed : int
         Of patches and noise.
-    device, psf, ratio
+    device, psf, ratio, wavelengths
         As for `fuse`.
     overwrite : bool
         Replace existing weights.
@@ -187,9 +188,9 @@ def adapt(
     config = read_config(path)
     if config.variant != "universal":
         raise WeightsError(f"{path.name} is no universal model: adapt --weights universal")
-    draw, valid = degraded_pair(open_pair(hsi, msi, ratio)[0], psf)
+    draw, valid = degraded_pair(open_pair(hsi, msi, ratio, wavelengths)[0], psf)
     if draw.statistics.wavelength_nm is None:
-        raise MethodError("adaptation needs the HSI's wavelengths: name a range with --wavelengths")
+        raise MethodError("adaptation needs the HSI's wavelengths: name a range with wavelengths")
     device = resolve_device(device)
     model = BAFUNet(config.network)
     model.load_state_dict(load_state(path))

@@ -1,6 +1,5 @@
 """Simulated pairs: the reference is the input, and the rest follows from it."""
 
-import sys
 
 import numpy as np
 import pytest
@@ -11,15 +10,13 @@ from cli_scenes import NM, make_files, write
 from odc.geo.geobox import GeoBox
 from scenes import dataset, reference_cube
 
-from emrdiff_geo import simulate as module_or_function
+from emrdiff_geo import simulation
 from emrdiff_geo.degrade import Degradation
 from emrdiff_geo.errors import InputError, OutputError, SpectralError
 from emrdiff_geo.readers import open_hsi
 from emrdiff_geo.sensors import SpectralResponse
-from emrdiff_geo.simulate import simulate, write_pair
+from emrdiff_geo.simulation import simulate, write_pair
 
-# The package's attribute of that name is the function.
-MODULE = sys.modules["emrdiff_geo.simulate"]
 ROTATED = Affine(3.438549, 2.23302, 500000.1, 2.23302, -3.438549, 4000000.7)
 VISIBLE = SpectralResponse.gaussian([490, 560, 665, 840], [60, 40, 40, 60])
 
@@ -58,7 +55,7 @@ def test_the_msi_is_the_response_of_the_reference():
 def test_blocks_of_rows_leave_no_trace(monkeypatch):
     hsi = scene(48, 30)
     whole = simulate(hsi, ratio=3, response=VISIBLE)
-    monkeypatch.setattr(MODULE, "_BLOCK_BYTES", 4 * 12 * 30 * 6)
+    monkeypatch.setattr(simulation, "_BLOCK_BYTES", 4 * 12 * 30 * 6)
     told = []
     parts = simulate(
         hsi, ratio=3, response=VISIBLE, progress=lambda done, total: told.append((done, total))
@@ -195,7 +192,7 @@ def test_a_failure_leaves_the_folder_as_it_was(tmp_path, monkeypatch):
             raise OutputError("disk full")
         path.write_text("half")
 
-    monkeypatch.setattr(MODULE, "write_dataset", broken)
+    monkeypatch.setattr(simulation, "write_dataset", broken)
     for name in ("old", "new"):
         with pytest.raises(OutputError, match="disk full"):
             write_pair(pair, tmp_path / name, overwrite=True)
@@ -211,7 +208,3 @@ def test_existing_files_need_leave_to_be_replaced(tmp_path):
     write_pair(pair, tmp_path, overwrite=True)
     assert (tmp_path / "same_size.tif").exists()
     assert not (tmp_path / ".pair.partial").exists()
-
-
-def test_the_package_offers_it():
-    assert module_or_function is simulate

@@ -9,8 +9,8 @@ import rasterio
 import xarray as xr
 from scenes import dataset, pair
 
-from emrdiff_geo.errors import EmrdiffError, GridError, MethodError, OutputError
-from emrdiff_geo.fuse import ProgressEvent, fuse, fuse_to_file, plan_fusion
+from emrdiff_geo.errors import EmrdiffError, GridError, InputError, MethodError, OutputError
+from emrdiff_geo.fusion import ProgressEvent, fuse, fuse_to_file, plan_fusion
 from emrdiff_geo.methods import METHODS
 from emrdiff_geo.readers import open_hsi
 
@@ -119,8 +119,13 @@ def test_data_arrays_and_arrays_without_crs_work_too(scene):
 
 def test_without_wavelengths_the_error_names_three_ways_out(scene):
     hsi, msi, _ = scene
+    bare = hsi.drop_vars("wavelength")
     with pytest.raises(MethodError, match=r"local_regression"):
-        fuse(hsi.drop_vars("wavelength"), msi.drop_vars("wavelength"))
+        fuse(bare, msi)
+    named = fuse(bare, msi, wavelengths=(430, 900), device="cpu")["image"]
+    np.testing.assert_allclose(named["wavelength"], hsi["wavelength"])
+    with pytest.raises(InputError, match="itself"):
+        fuse(hsi, msi, wavelengths=(430, 900))
 
 
 def test_files_carry_grid_wavelengths_and_provenance(scene, tmp_path):

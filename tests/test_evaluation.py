@@ -12,7 +12,7 @@ from rich.console import Console
 from emrdiff_geo import metrics
 from emrdiff_geo.degrade import Degradation
 from emrdiff_geo.errors import GridError, InputError
-from emrdiff_geo.evaluate import common_window, evaluate
+from emrdiff_geo.evaluation import common_window, evaluate
 
 RATIO = 4
 NORTH_UP = Affine(10, 0, 300_000, 0, -10, 5_800_000)

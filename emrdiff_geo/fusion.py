@@ -15,12 +15,14 @@ import rioxarray  # noqa: F401  (results promise the .rio accessor)
 import xarray as xr
 from odc.geo.xr import xr_coords
 
+from .errors import InputError
 from .grid import Pair, pair_scenes
 from .metadata import Provenance
 from .methods import MethodOptions, get_method
 from .pipeline import Run, describe_plan, plan_tiles, prepare_run
-from .readers import open_hsi, open_msi
+from .readers import as_image, open_hsi, open_msi
 from .sinks import check_output, open_sink
+from .spectral import wavelengths_by_rank
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +79,9 @@ class FusionOptions:
         How the HSI sensor blurs: ``"gaussian"`` (MTF 0.3 at Nyquist), ``"area"``, or ``"paper"``.
     ratio : int or None
         HSI pixel over MSI pixel; None: the nearest whole number.
+    wavelengths : (float, float) or None
+        Range in nm over which the bands of an HSI without wavelengths are spread evenly, water
+        bands left out.
     """
 
     method: str = "emrdiff"
@@ -89,6 +94,7 @@ class FusionOptions:
     device: str = "auto"
     psf: str = "gaussian"
     ratio: int | None = None
+    wavelengths: tuple[float, float] | None = None
 
     def for_method(self) -> MethodOptions:
         """The part that goes with the tiles."""
@@ -110,12 +116,27 @@ class FusionPlan:
 
 
 def open_pair(
-    hsi: ImageOrPath, msi: ImageOrPath, ratio: int | None = None
+    hsi: ImageOrPath,
+    msi: ImageOrPath,
+    ratio: int | None = None,
+    wavelengths: tuple[float, float] | None = None,
 ) -> tuple[Pair, tuple[str, ...]]:
-    """Open what is a path, pair both, and name the inputs."""
+    """Open what is a path, pair both, and name the inputs; see `FusionOptions`.
+
+    Raises
+    ------
+    InputError
+        If wavelengths are given for an HSI that has its own.
+    """
     hsi = open_hsi(hsi) if isinstance(hsi, str | Path) else hsi
     msi = open_msi(msi) if isinstance(msi, str | Path) else msi
     names = tuple(str(i.attrs.get("source", "in memory")) for i in (hsi, msi))
+    if wavelengths is not None:
+        hsi = as_image(hsi)
+        if "wavelength" in hsi.coords:
+            raise InputError(f"{names[0]} names its wavelengths itself: leave out --wavelengths")
+        by_rank = wavelengths_by_rank(hsi.sizes["band"], wavelengths)
+        hsi = hsi.assign_coords(wavelength=("band", by_rank))
     return pair_scenes(hsi, msi, ratio=ratio), names
 
 
@@ -130,11 +151,11 @@ def plan_fusion(hsi: ImageOrPath, msi: ImageOrPath, **options: Any) -> FusionPla
         See `FusionOptions`.
     """
     chosen = FusionOptions(**options)
-    return FusionPlan(open_pair(hsi, msi, chosen.ratio)[0], chosen)
+    return FusionPlan(open_pair(hsi, msi, chosen.ratio, chosen.wavelengths)[0], chosen)
 
 
 def _prepare(hsi: ImageOrPath, msi: ImageOrPath, options: FusionOptions) -> tuple[Run, Provenance]:
-    pair, names = open_pair(hsi, msi, options.ratio)
+    pair, names = open_pair(hsi, msi, options.ratio, options.wavelengths)
     for note in pair.notes:
         log.info(note)
     run = prepare_run(
