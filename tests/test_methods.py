@@ -1,8 +1,11 @@
 """The contract that every method passes, and what each is known for."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import rasterio
+import torch
 from scenes import reference_cube, simulated
 
 from emrdiff_geo.degrade import Degradation
@@ -117,6 +120,35 @@ def test_weights_that_do_not_fit_are_refused():
         emrdiff.prepare(MethodOptions(variant="published"), statistics)
     with pytest.raises(MethodError, match="2 steps"):
         emrdiff.prepare(MethodOptions(steps=1), statistics)
+
+
+def test_published_checkpoints_are_weights_as_they_are(tmp_path):
+    golden = np.load(Path(__file__).parent / "data" / "emrdiff_golden.npz")
+    state = {
+        k.removeprefix("weights/"): torch.from_numpy(golden[k])
+        for k in golden.files
+        if k.startswith("weights/")
+    }
+    torch.save(state, tmp_path / "epoch_2000.pth")
+    lr, hr, _ = simulated(reference_cube(32, 48, 8), 4, "paper")
+    hr = hr[:3]
+    statistics = scene_statistics(
+        lambda r, c: lr[:, r, c],
+        lambda r, c: hr[:, r, c],
+        lr.shape[1:],
+        Degradation(4, "paper"),
+        good=np.ones(8, bool),
+    )
+    emrdiff = get_method("emrdiff")
+    options = MethodOptions(weights=str(tmp_path / "epoch_2000.pth"), device="cpu")
+    options = emrdiff.prepare(options, statistics)
+    assert options.steps == 5
+    fused = emrdiff.fuse_tile(lr, hr, statistics, options, (0, 0))
+    assert fused.shape == (8, 32, 48)
+    assert np.isfinite(fused).all()
+    _, _, other = simulated(reference_cube(32, 48), 4)
+    with pytest.raises(WeightsError, match="11 HSI and MSI bands"):
+        emrdiff.prepare(MethodOptions(weights=str(tmp_path / "epoch_2000.pth")), other)
 
 
 def test_known_numbers_on_cave(shared_data):

@@ -1,6 +1,5 @@
 """Simulated pairs: the reference is the input, and the rest follows from it."""
 
-
 import numpy as np
 import pytest
 import rasterio

@@ -53,14 +53,10 @@ def prepare_emrdiff(options: MethodOptions, statistics: SceneStatistics) -> Meth
             f"{path.name} holds a {config.variant} model, not a {options.variant} one: drop "
             f"--variant or name other weights"
         )
-    bands = int(statistics.good.sum()), statistics.n_msi
-    if config.variant == "published" and bands != (config.n_hsi, config.n_msi):
-        raise WeightsError(
-            f"{path.name} was trained for {config.n_hsi} HSI and {config.n_msi} MSI bands and the "
-            f"pair has {bands[0]} and {bands[1]}: use --weights universal"
-        )
     if config.variant == "universal":
         node_basis(statistics)
+    else:
+        _check_bands(config, path.name, int(statistics.good.sum()), statistics.n_msi)
     if options.steps is not None and options.steps < 2:
         raise MethodError("the chain needs at least 2 steps: use --steps 2 or more")
     return replace(
@@ -70,6 +66,18 @@ def prepare_emrdiff(options: MethodOptions, statistics: SceneStatistics) -> Meth
         steps=options.steps or config.steps,
         device=resolve_device(options.device),
     )
+
+
+def _check_bands(config, name: str, n_hsi: int, n_msi: int) -> None:
+    """The published variant serves one number of bands; a checkpoint may tell their sum only."""
+    known = bool(config.n_hsi)
+    fits = (n_hsi, n_msi) == (config.n_hsi, config.n_msi) if known else True
+    if not fits or n_hsi + n_msi != config.network.guide_channels:
+        trained = f"{config.n_hsi} + {config.n_msi}" if known else config.network.guide_channels
+        raise WeightsError(
+            f"{name} was trained for {trained} HSI and MSI bands and the pair has {n_hsi} + "
+            f"{n_msi}: use --weights universal"
+        )
 
 
 def fuse_emrdiff(

@@ -1,7 +1,8 @@
 """Weights on disk: a safetensors file and a JSON file of the same name beside it.
 
-The JSON holds what rebuilds the network and says where the weights come from. Nothing is
-unpickled and nothing is downloaded.
+The JSON holds what rebuilds the network and says where the weights come from. Checkpoints of the
+published training, which have no JSON, are read as they are. No object is unpickled and nothing is
+downloaded.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from safetensors.torch import load, save
 from ..errors import WeightsError
 from .bafunet import BAFUNet, NetworkConfig
 from .diffusion import PseudoBands, Residual
+from .published import load_published
 from .schedule import Schedule
 
 SHIPPED = Path(__file__).parent.parent / "weights"
@@ -41,7 +43,8 @@ class ModelConfig:
     kappa : float
         Noise level of the chain.
     n_hsi, n_msi : int
-        Bands L and s of the published variant; 0 for the universal one.
+        Bands L and s of the published variant; 0 for the universal one, and for a published
+        checkpoint, which tells their sum only.
     nodes_nm : tuple of float
         Wavelength nodes of the universal variant; empty for the published one.
     residual, noise, pseudo_bands : str
@@ -134,21 +137,25 @@ def digest(path: str | Path) -> str:
 
 
 def read_config(path: str | Path) -> ModelConfig:
-    """Configuration of a weights file from the JSON beside it.
+    """Configuration of a weights file, from the JSON beside it or a published checkpoint itself.
 
     Raises
     ------
     WeightsError
-        If the JSON is missing or not one of ours.
+        If there is no JSON and the file is no published checkpoint, or the JSON is not one of ours.
     """
     path = Path(path)
     beside = path.with_suffix(".json")
+    if not beside.is_file():
+        try:
+            return ModelConfig("published", load_published(path).config)
+        except WeightsError as error:
+            raise WeightsError(
+                f"{path.name} has no {beside.name} beside it and is no published checkpoint "
+                f"({error}): copy both files of the weights together"
+            ) from None
     try:
         return ModelConfig.from_json(beside.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise WeightsError(
-            f"{path.name} has no {beside.name} beside it: copy both files of the weights together"
-        ) from None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise WeightsError(
             f"{beside.name} does not describe weights of this program ({error}): use a file that "
@@ -180,17 +187,24 @@ def _load(path: str, expected: str, device: str) -> tuple[BAFUNet, ModelConfig]:
             f"{Path(path).name} changed while the run was going: start again with one weights file"
         )
     config = read_config(path)
+    model = _model(Path(path), config)
+    model.eval().requires_grad_(False)
+    # channels_last is several times faster on CPUs, and no slower on GPUs.
+    return model.to(device, memory_format=torch.channels_last), config
+
+
+def _model(path: Path, config: ModelConfig) -> BAFUNet:
+    if not path.with_suffix(".json").is_file():
+        return load_published(path)
     model = BAFUNet(config.network)
     try:
         model.load_state_dict(load_state(path))
     except RuntimeError:
         raise WeightsError(
-            f"{Path(path).name} does not fit the network its JSON describes: copy both files of "
-            "the weights together"
+            f"{path.name} does not fit the network its JSON describes: copy both files of the "
+            "weights together"
         ) from None
-    model.eval().requires_grad_(False)
-    # channels_last is several times faster on CPUs, and no slower on GPUs.
-    return model.to(device, memory_format=torch.channels_last), config
+    return model
 
 
 def load_model(path: str | Path, expected: str, device: str) -> tuple[BAFUNet, ModelConfig]:
