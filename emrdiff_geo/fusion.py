@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -82,6 +82,9 @@ class FusionOptions:
     wavelengths : (float, float) or None
         Range in nm over which the bands of an HSI without wavelengths are spread evenly, water
         bands left out.
+    self_check : bool
+        Whether to measure on the pair itself, one ratio lower, how much of the network's residual
+        to keep: it costs one pass over a fraction 1 / ratio^2 of the pixels.
     """
 
     method: str = "emrdiff"
@@ -95,10 +98,14 @@ class FusionOptions:
     psf: str = "gaussian"
     ratio: int | None = None
     wavelengths: tuple[float, float] | None = None
+    self_check: bool = True
 
     def for_method(self) -> MethodOptions:
         """The part that goes with the tiles."""
-        return MethodOptions(self.weights, self.variant, self.steps, self.seed, self.device)
+        own = {
+            f.name: getattr(self, f.name) for f in fields(MethodOptions) if hasattr(self, f.name)
+        }
+        return MethodOptions(**own)
 
 
 @dataclass(frozen=True)
@@ -174,6 +181,7 @@ def _provenance(run: Run, options: FusionOptions, inputs: tuple[str, ...]) -> Pr
     learned = bool(run.options.digest)
     if learned:
         used["steps"] = run.options.steps
+        used["kept"] = run.options.kept
     # The device and the margin actually used change the last bits of a result.
     used |= {"device": run.options.device, "overlap": run.plan.halo}
     return Provenance(

@@ -14,10 +14,18 @@ import numpy as np
 
 from ._threads import one_blas_thread
 from .degrade import Degradation
+from .errors import InputError
 from .grid import Pair
 from .methods import Method, MethodOptions, get_method
-from .statistics import SceneStatistics, fill_invalid, good_bands, scene_statistics
+from .statistics import (
+    SceneStatistics,
+    WaldPair,
+    fill_invalid,
+    good_bands,
+    scene_statistics,
+)
 from .tiling import Span, TilePlan
+from .wald import one_ratio_lower
 
 log = logging.getLogger(__name__)
 
@@ -138,8 +146,15 @@ def prepare_run(
         fwhm_nm=bands.fwhm_nm,
     )
     if chosen.prepare is not None:
-        options = chosen.prepare(options, statistics)
+        options = chosen.prepare(options, statistics, lambda: _lower(pair, psf, good))
     return Run(pair, statistics, plan, method, options)
+
+
+def _lower(pair: Pair, psf: str, good: np.ndarray) -> tuple[WaldPair, np.ndarray] | None:
+    try:
+        return one_ratio_lower(pair, psf, good)
+    except InputError:
+        return None
 
 
 def working_memory(pair: Pair, plan: TilePlan) -> int:

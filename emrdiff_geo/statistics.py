@@ -335,3 +335,40 @@ def _degraded_block(
     )
     cells = valid.reshape(valid.shape[0] // r, r, valid.shape[1] // r, r).all(axis=(1, 3))
     return lr, cells[inner_rows, inner_cols], edges
+
+
+@dataclass(frozen=True)
+class WaldPair:
+    """A pair with its reference, in memory and without nodata.
+
+    Attributes
+    ----------
+    lr, hr, reference : ndarray
+        ``(L, h, w)``, ``(s, r h, r w)`` and ``(L, r h, r w)`` float32.
+    statistics : SceneStatistics
+        Of the pair.
+    """
+
+    lr: np.ndarray
+    hr: np.ndarray
+    reference: np.ndarray
+    statistics: SceneStatistics
+
+
+def pair_statistics(
+    lr: np.ndarray,
+    hr: np.ndarray,
+    degradation: Degradation,
+    wavelength_nm: np.ndarray | None,
+    fwhm_nm: np.ndarray | None,
+) -> SceneStatistics:
+    """Statistics of a pair that lies in memory, without nodata."""
+    return scene_statistics(
+        lambda rows, cols: lr[:, rows, cols],
+        lambda rows, cols: hr[:, rows, cols],
+        lr.shape[1:],
+        degradation,
+        good=np.ones(len(lr), bool),
+        wavelength_nm=wavelength_nm,
+        fwhm_nm=fwhm_nm,
+    )

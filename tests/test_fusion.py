@@ -6,12 +6,17 @@ import dask
 import numpy as np
 import pytest
 import rasterio
+import torch
 import xarray as xr
 from scenes import dataset, pair
 
 from emrdiff_geo.errors import EmrdiffError, GridError, InputError, MethodError, OutputError
 from emrdiff_geo.fusion import ProgressEvent, fuse, fuse_to_file, plan_fusion
 from emrdiff_geo.methods import METHODS
+from emrdiff_geo.methods.state import universal_channels
+from emrdiff_geo.model.bafunet import BAFUNet, NetworkConfig
+from emrdiff_geo.model.weights import ModelConfig, save_weights
+from emrdiff_geo.nodes import NODES_NM
 from emrdiff_geo.readers import open_hsi
 
 
@@ -103,6 +108,36 @@ def test_nodata_stays_nodata_and_does_not_spread(scene):
     # Statistics change a little, values beside a hole somewhat; nothing is garbage.
     assert np.sqrt(np.mean(kept**2)) < 0.02 * cube.std()
     assert np.abs(kept).max() < 0.5 * cube.std()
+
+
+def test_the_self_check_keeps_weights_that_know_nothing_from_doing_harm(tmp_path):
+    hsi, msi, cube = pair(192, 192, 4)
+    channels, guide = universal_channels()
+    network = NetworkConfig(
+        channels, guide, channels, 8, pool="none", head=True, gate=True, time_scalars=1
+    )
+    config = ModelConfig("universal", network)
+    torch.manual_seed(0)
+    model = BAFUNet(network)
+    torch.nn.init.constant_(model.gate, 0.1)
+    for head in model.heads:
+        torch.nn.init.normal_(head.weight, std=0.5)
+    save_weights(tmp_path / "mad.safetensors", model.state_dict(), config)
+    floor = fuse(hsi, msi, method="local_regression")["image"].values
+
+    def error(**options):
+        options |= {"weights": str(tmp_path / "mad.safetensors"), "device": "cpu"}
+        result = fuse(hsi, msi, **options)
+        kept = json.loads(result.attrs["provenance"])["parameters"]["kept"]
+        return np.sqrt(np.mean((result["image"].values - cube) ** 2)), kept
+
+    limit = np.sqrt(np.mean((floor - cube) ** 2))
+    harm, kept = error(self_check=False)
+    assert harm > 1.05 * limit
+    assert kept == []
+    safe, kept = error()
+    assert safe < 1.02 * limit
+    assert len(kept) == len(NODES_NM)
 
 
 def test_data_arrays_and_arrays_without_crs_work_too(scene):

@@ -11,6 +11,7 @@ from scenes import reference_cube, simulated
 from emrdiff_geo.degrade import Degradation
 from emrdiff_geo.errors import MethodError, WeightsError
 from emrdiff_geo.methods import METHODS, MethodOptions, get_method
+from emrdiff_geo.methods.emrdiff import kept_share
 from emrdiff_geo.sensors import load_response
 from emrdiff_geo.statistics import scene_statistics
 
@@ -18,7 +19,7 @@ OPTIONS = MethodOptions(device="cpu")
 
 
 def prepared(method, statistics, options=OPTIONS):
-    return method.prepare(options, statistics) if method.prepare else options
+    return method.prepare(options, statistics, lambda: None) if method.prepare else options
 
 
 def psnr(fused, reference):
@@ -115,11 +116,22 @@ def test_weights_that_do_not_fit_are_refused():
     _, _, statistics = simulated(reference_cube(48, 48), 4)
     emrdiff = get_method("emrdiff")
     with pytest.raises(WeightsError, match="universal"):
-        emrdiff.prepare(MethodOptions(weights="nowhere"), statistics)
+        emrdiff.prepare(MethodOptions(weights="nowhere"), statistics, lambda: None)
     with pytest.raises(WeightsError, match="variant"):
-        emrdiff.prepare(MethodOptions(variant="published"), statistics)
+        emrdiff.prepare(MethodOptions(variant="published"), statistics, lambda: None)
     with pytest.raises(MethodError, match="2 steps"):
-        emrdiff.prepare(MethodOptions(steps=1), statistics)
+        emrdiff.prepare(MethodOptions(steps=1), statistics, lambda: None)
+
+
+def test_kept_share_is_the_least_squares_share_between_0_and_1():
+    rng = np.random.default_rng(0)
+    reached = rng.normal(size=(4, 500)).astype(np.float32)
+    truth = np.array([1.0, 0.5, -1.0, 3.0])[:, None] * reached
+    share = kept_share(reached, truth)
+    assert share[0] > share[1] > share[2] == 0
+    assert share[3] == 1
+    np.testing.assert_allclose(kept_share(reached, 0.5 * reached), 0.5, rtol=1e-5)
+    assert not kept_share(np.zeros((3, 5)), np.ones((3, 5))).any()
 
 
 def test_published_checkpoints_are_weights_as_they_are(tmp_path):
@@ -141,14 +153,16 @@ def test_published_checkpoints_are_weights_as_they_are(tmp_path):
     )
     emrdiff = get_method("emrdiff")
     options = MethodOptions(weights=str(tmp_path / "epoch_2000.pth"), device="cpu")
-    options = emrdiff.prepare(options, statistics)
+    options = emrdiff.prepare(options, statistics, lambda: None)
     assert options.steps == 5
     fused = emrdiff.fuse_tile(lr, hr, statistics, options, (0, 0))
     assert fused.shape == (8, 32, 48)
     assert np.isfinite(fused).all()
     _, _, other = simulated(reference_cube(32, 48), 4)
     with pytest.raises(WeightsError, match="11 HSI and MSI bands"):
-        emrdiff.prepare(MethodOptions(weights=str(tmp_path / "epoch_2000.pth")), other)
+        emrdiff.prepare(
+            MethodOptions(weights=str(tmp_path / "epoch_2000.pth")), other, lambda: None
+        )
 
 
 def test_known_numbers_on_cave(shared_data):

@@ -14,7 +14,7 @@ from .inputs import check_free
 from .progress import for_events
 
 _TILING = ("method", "ratio", "tile", "overlap", "wavelengths")
-_OPTIONS = (*_TILING, "weights", "variant", "device", "steps", "seed", "psf")
+_OPTIONS = (*_TILING, "weights", "variant", "device", "steps", "seed", "psf", "self_check")
 
 
 def fuse(context: Context) -> None:

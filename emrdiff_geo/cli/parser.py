@@ -179,6 +179,13 @@ def _add_fuse(commands) -> None:  # type: ignore[no-untyped-def]
     )
     _seed(parser)
     _psf(parser)
+    parser.add_argument(
+        "--no-self-check",
+        dest="self_check",
+        action="store_const",
+        const=False,
+        help="keep all of the network's residual, without measuring on the pair how much helps",
+    )
     _overwrite(parser)
 
 

@@ -17,7 +17,7 @@ from ..statistics import SceneStatistics
 from .bicubic import fuse_bicubic
 from .emrdiff import fuse_emrdiff, prepare_emrdiff
 from .local_regression import fuse_local_regression
-from .options import MethodOptions
+from .options import Lower, MethodOptions
 from .regression import fuse_regression
 
 #: ``(lr, hr, statistics, options, origin) -> fused``, see `Method`
@@ -42,15 +42,16 @@ class Method:
     halo : callable
         ``(ratio) ->`` margin in HR pixels that a tile needs around its core.
     prepare : callable or None
-        ``(options, statistics, n_msi) -> options``: checks the options against the scene before
-        any tile is fused, and fills in what they leave open.
+        ``(options, statistics, lower) -> options``: checks the options against the scene before
+        any tile is fused, and fills in what they leave open. ``lower()`` is the pair one ratio
+        lower and its valid pixels, or None where the scene is too small for that.
     """
 
     name: str
     summary: str
     fuse_tile: TileFunction
     halo: Callable[[int], int]
-    prepare: Callable[[MethodOptions, SceneStatistics], MethodOptions] | None = None
+    prepare: Callable[[MethodOptions, SceneStatistics, Lower], MethodOptions] | None = None
 
 
 def _regression_halo(ratio: int) -> int:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from ..errors import MethodError, WeightsError
 from ..noise import pixel_noise
 from ..statistics import SceneStatistics
-from .options import MethodOptions
-from .state import ChainState, build_state, node_basis
+from .options import Lower, MethodOptions
+from .state import ChainState, build_state, deviation, node_basis, universal_state
+
+log = logging.getLogger(__name__)
+
+#: Weight of the share of all nodes in the share of one.
+COMMON_SHARE = 0.3
 
 # torch is imported where it is used: listing methods, planning and the classical methods do not
 # need it, and it takes seconds to load.
@@ -36,8 +43,12 @@ def resolve_device(device: str) -> str:
         raise MethodError(f"there is no device '{device}': use auto, cpu or cuda") from None
 
 
-def prepare_emrdiff(options: MethodOptions, statistics: SceneStatistics) -> MethodOptions:
+def prepare_emrdiff(
+    options: MethodOptions, statistics: SceneStatistics, lower: Lower
+) -> MethodOptions:
     """Check weights against the scene, once before the tiles; pins path, digest and steps.
+
+    With universal weights it also decides how much of the residual is kept, see `kept_share`.
 
     Raises
     ------
@@ -59,13 +70,65 @@ def prepare_emrdiff(options: MethodOptions, statistics: SceneStatistics) -> Meth
         _check_bands(config, path.name, int(statistics.good.sum()), statistics.n_msi)
     if options.steps is not None and options.steps < 2:
         raise MethodError("the chain needs at least 2 steps: use --steps 2 or more")
-    return replace(
+    options = replace(
         options,
         weights=str(path),
         digest=digest(path),
         steps=options.steps or config.steps,
         device=resolve_device(options.device),
     )
+    if config.variant == "universal" and options.self_check:
+        options = replace(options, kept=_self_check(options, lower))
+    return options
+
+
+def _self_check(options: MethodOptions, lower: Lower) -> tuple[float, ...]:
+    """Fuse the pair one ratio lower, where the HSI is the reference, and fit what to keep."""
+    from ..model.weights import load_model
+
+    found = lower()
+    if found is None:
+        log.info("The scene is too small for the self-check: all of the residual is kept.")
+        return ()
+    pair, valid = found
+    model, config = load_model(options.weights, options.digest, options.device)
+    state = universal_state(pair.lr, pair.hr, pair.statistics)
+    reached = run_chain(model, config, state, options, (0, 0))[: state.n_hsi]
+    if not np.isfinite(reached).all():
+        raise WeightsError(
+            f"{Path(options.weights).name} gives values that are no numbers: train or adapt again"
+        )
+    wanted = deviation(state, pair)
+    kept = kept_share(reached[:, valid], wanted[:, valid])
+    covered = state.mask[: state.n_hsi] > 0
+    log.info(
+        "Self-check at %d times coarser pixels: %.0f %% of the network's residual is kept.",
+        pair.statistics.ratio,
+        100 * np.mean(kept[covered]),
+    )
+    return tuple(round(float(k), 3) for k in kept)
+
+
+def kept_share(reached: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Share of a residual to keep on every node: least squares, between 0 and 1.
+
+    Parameters
+    ----------
+    reached, wanted : ndarray
+        ``(K, n)`` residual of the network and of a perfect one, same units.
+
+    Returns
+    -------
+    ndarray
+        ``(K,)``. A node's share is drawn towards that of all nodes, since a scene of few pixels
+        tells little about a single one.
+    """
+    power, product = np.sum(reached**2, axis=1), np.sum(reached * wanted, axis=1)
+    total = max(float(power.sum()), np.finfo(np.float32).tiny)
+    common = float(product.sum()) / total
+    pull = COMMON_SHARE * total / max(np.count_nonzero(power), 1)
+    share = (product + pull * common) / (power + pull)
+    return np.clip(share, 0, 1)
 
 
 def _check_bands(config, name: str, n_hsi: int, n_msi: int) -> None:
@@ -96,6 +159,8 @@ def fuse_emrdiff(
 
     model, config = load_model(options.weights, options.digest, options.device)
     state = build_state(config.variant, lr, hr, statistics, config.residual)
+    if options.kept:
+        state = replace(state, to_bands=state.to_bands * np.array(options.kept, np.float32))
     return state.result(run_chain(model, config, state, options, origin))
 
 

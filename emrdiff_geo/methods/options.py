@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+import numpy as np
+
+from ..statistics import WaldPair
+
+#: The pair one ratio lower and its valid pixels ``(h, w)``, or None where it would be too small.
+Lower = Callable[[], tuple[WaldPair, np.ndarray] | None]
 
 
 @dataclass(frozen=True)
@@ -21,8 +29,14 @@ class MethodOptions:
         Seed of the noise.
     device : str
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, or ``"auto"``: CUDA where there is one.
+    self_check : bool
+        Whether to measure on the pair itself, one ratio lower, how much of the network's residual
+        to keep.
     digest : str
         Digest of the weights file; filled in when a run is prepared.
+    kept : tuple of float
+        Share of the residual that is kept on every node, 0..1; filled in when a run is prepared,
+        empty where all of it is.
     """
 
     weights: str = "universal"
@@ -30,4 +44,6 @@ class MethodOptions:
     steps: int | None = None
     seed: int = 0
     device: str = "auto"
+    self_check: bool = True
     digest: str = ""
+    kept: tuple[float, ...] = ()

@@ -22,7 +22,7 @@ import numpy as np
 from ..degrade import bicubic_up
 from ..errors import MethodError
 from ..nodes import NODES_NM, PSEUDO_MSI_NM, NodeBasis, node_indices
-from ..statistics import SceneStatistics, edge_weights
+from ..statistics import SceneStatistics, WaldPair, edge_weights
 from .local_regression import fuse_local_regression
 from .options import MethodOptions
 
@@ -165,6 +165,13 @@ def universal_state(lr: np.ndarray, hr: np.ndarray, statistics: SceneStatistics)
         base=prior,
         to_bands=basis.to_bands * unit[:, 0, 0],
     )
+
+
+def deviation(state: ChainState, pair: WaldPair) -> np.ndarray:
+    """Deviation ``(K, H, W)`` from the prior on the nodes that a perfect network would reach."""
+    basis = node_basis(pair.statistics)
+    unit, _ = node_units(pair.statistics, basis)
+    return basis.project(pair.reference - state.base) / unit[:, None, None]
 
 
 def _low_pass(statistics: SceneStatistics, n_lr: int, axis: int) -> np.ndarray:

@@ -15,10 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..degrade import Degradation
 from ..errors import InputError, MethodError, OutputError, WeightsError
 from ..fusion import ImageOrPath, open_pair
-from ..grid import Pair
 from ..methods.emrdiff import resolve_device, run_chain
 from ..methods.options import MethodOptions
 from ..model.bafunet import BAFUNet
@@ -30,20 +28,15 @@ from ..model.weights import (
     save_weights,
     weights_path,
 )
-from ..statistics import fill_invalid, good_bands
-from .draws import Draw, DrawConfig, Patches, cut_patches, pair_statistics, state_and_target
+from ..statistics import WaldPair, good_bands
+from ..wald import one_ratio_lower
+from .draws import DrawConfig, Patches, cut_patches, state_and_target
 from .scenes import batches
 from .trainer import Progress, TrainConfig, Trainer
 from .validate import psnr
 
 log = logging.getLogger(__name__)
 
-#: Largest edge of the part of the scene that is learned from, LR pixels.
-LARGEST = 384
-#: Least edge of the twice degraded HSI, in its own pixels, where the ratio leaves a choice.
-LEAST = 12
-#: Least edge of the HSI, in pixels: two patches of the smallest size.
-LEAST_EDGE = 32
 #: Share of the degraded scene that is held out.
 HELD_OUT = 0.25
 #: Gain on the held-out part from which adapted weights are kept, dB.
@@ -53,7 +46,7 @@ LEAST_GAIN = 0.02
 class AdaptDataset(torch.utils.data.Dataset):
     """Patches of one degraded pair in all orientations; see `DrawDataset`."""
 
-    def __init__(self, draw: Draw, usable: np.ndarray, config: DrawConfig, seed: int) -> None:
+    def __init__(self, draw: WaldPair, usable: np.ndarray, config: DrawConfig, seed: int) -> None:
         self.draw, self.usable, self.config, self.seed = draw, usable, config, seed
 
     def __getitem__(self, index: int) -> Patches:
@@ -65,61 +58,8 @@ class AdaptDataset(torch.utils.data.Dataset):
             return np.ascontiguousarray(image[..., ::-1] if flip else image)
 
         draw = self.draw
-        moved = Draw(turned(draw.lr), turned(draw.hr), turned(draw.reference), draw.statistics)
+        moved = WaldPair(turned(draw.lr), turned(draw.hr), turned(draw.reference), draw.statistics)
         return cut_patches(moved, rng, self.config, turned(self.usable))
-
-
-def degraded_pair(pair: Pair, psf: str) -> tuple[Draw, np.ndarray]:
-    """The pair one ratio lower, with the HSI as reference.
-
-    The ratio is smaller than the pair's own where the scene would become too small for it.
-
-    Returns
-    -------
-    draw : Draw
-    valid : ndarray
-        ``(h, w)`` bool: pixels of the reference that both images have.
-
-    Raises
-    ------
-    InputError
-        If the scene is too small.
-    """
-    rows, cols = (_central(n) for n in pair.lr_shape)
-    good = good_bands(pair.hsi.read, pair.lr_shape, pair.hsi_bands.good)
-    hsi, valid = fill_invalid(pair.hsi.read(rows, cols)[good])
-    r = pair.ratio
-    fine = [slice(s.start * r, s.stop * r) for s in (rows, cols)]
-    msi, msi_valid = fill_invalid(pair.msi.read(*fine))
-    height, width = valid.shape
-    valid &= msi_valid.reshape(height, r, width, r).all(axis=(1, 3))
-    ratio = min(r, max(2, min(height, width) // LEAST))
-    height, width = (n // ratio * ratio for n in (height, width))
-    if min(height, width) < LEAST_EDGE:
-        raise InputError(
-            f"the HSI's {height} x {width} pixels are too few to learn from: adaptation needs "
-            f"{LEAST_EDGE} x {LEAST_EDGE}, fuse with the unadapted weights"
-        )
-    reference = hsi[:, :height, :width]
-    degraded_msi = Degradation(r, psf).down(msi)[:, :height, :width]
-    again = Degradation(ratio, psf)
-    bands = pair.hsi_bands
-    known = bands.wavelength_nm is not None
-    statistics = pair_statistics(
-        again.down(reference),
-        degraded_msi,
-        again,
-        bands.wavelength_nm[good] if known else None,
-        bands.fwhm_nm[good] if bands.fwhm_nm is not None else None,
-    )
-    draw = Draw(again.down(reference), degraded_msi, reference, statistics)
-    return draw, valid[:height, :width]
-
-
-def _central(size: int) -> slice:
-    length = min(size, LARGEST)
-    start = (size - length) // 2
-    return slice(start, start + length)
 
 
 def _held_out(shape: tuple[int, int]) -> np.ndarray:
@@ -188,7 +128,9 @@ def adapt(
     config = read_config(path)
     if config.variant != "universal":
         raise WeightsError(f"{path.name} is no universal model: adapt --weights universal")
-    draw, valid = degraded_pair(open_pair(hsi, msi, ratio, wavelengths)[0], psf)
+    pair = open_pair(hsi, msi, ratio, wavelengths)[0]
+    good = good_bands(pair.hsi.read, pair.lr_shape, pair.hsi_bands.good)
+    draw, valid = one_ratio_lower(pair, psf, good)
     if draw.statistics.wavelength_nm is None:
         raise MethodError("adaptation needs the HSI's wavelengths: name a range with wavelengths")
     device = resolve_device(device)
@@ -234,7 +176,7 @@ def _checked_out(out: Path, overwrite: bool) -> Path:
 
 
 def _task(
-    draw: Draw, valid: np.ndarray, held: np.ndarray, config: ModelConfig, seed: int, device: str
+    draw: WaldPair, valid: np.ndarray, held: np.ndarray, config: ModelConfig, seed: int, device: str
 ):
     """Dataset of the part to learn from, and the measure on the part held out."""
     usable = valid & ~held

@@ -14,17 +14,12 @@ import numpy as np
 
 from .._threads import one_blas_thread
 from ..degrade import Degradation
-from ..methods.state import (
-    ChainState,
-    build_state,
-    node_basis,
-    node_units,
-)
+from ..methods.state import ChainState, build_state, deviation
 from ..model.diffusion import PseudoBands, Residual, pseudo_msi_bands
 from ..nodes import PSEUDO_MSI_NM, node_indices
 from ..sensors import SpectralResponse
 from ..spectral import gaussian_weights
-from ..statistics import SceneStatistics, fill_invalid, scene_statistics
+from ..statistics import WaldPair, fill_invalid, pair_statistics
 
 #: Draws whose prior is nearly right would otherwise weigh without bound in the loss.
 LEAST_ERROR = 0.2
@@ -103,18 +98,8 @@ class DrawConfig:
         return self.variant == "published"
 
 
-@dataclass(frozen=True)
-class Draw:
-    """A simulated pair: ``lr (L, h, w)``, ``hr (s, r h, r w)``, reference, and its statistics."""
-
-    lr: np.ndarray
-    hr: np.ndarray
-    reference: np.ndarray
-    statistics: SceneStatistics
-
-
 @one_blas_thread()
-def draw_pair(scene: TrainingScene, rng: np.random.Generator, config: DrawConfig) -> Draw:
+def draw_pair(scene: TrainingScene, rng: np.random.Generator, config: DrawConfig) -> WaldPair:
     """Simulate one pair from a scene."""
     cube = _piece(scene.cube, rng, config)
     wavelength, fwhm = scene.wavelength_nm, scene.fwhm_nm
@@ -134,26 +119,7 @@ def draw_pair(scene: TrainingScene, rng: np.random.Generator, config: DrawConfig
     if rng.random() < 0.5 and not config.fixed_sensor:
         hr = _noisy(hr, rng.uniform(*config.snr_db), rng)
         lr = _noisy(lr, rng.uniform(*config.snr_db) + 5, rng)
-    return Draw(lr, hr, cube, pair_statistics(lr, hr, degradation, wavelength, fwhm))
-
-
-def pair_statistics(
-    lr: np.ndarray,
-    hr: np.ndarray,
-    degradation: Degradation,
-    wavelength: np.ndarray | None,
-    fwhm: np.ndarray | None,
-) -> SceneStatistics:
-    """Statistics of a pair that lies in memory, without nodata."""
-    return scene_statistics(
-        lambda rows, cols: lr[:, rows, cols],
-        lambda rows, cols: hr[:, rows, cols],
-        lr.shape[1:],
-        degradation,
-        good=np.ones(len(lr), bool),
-        wavelength_nm=wavelength,
-        fwhm_nm=fwhm,
-    )
+    return WaldPair(lr, hr, cube, pair_statistics(lr, hr, degradation, wavelength, fwhm))
 
 
 def _piece(cube: np.ndarray, rng: np.random.Generator, config: DrawConfig) -> np.ndarray:
@@ -293,7 +259,7 @@ class Patches:
     low_pass: np.ndarray
 
 
-def state_and_target(draw: Draw, config: DrawConfig) -> tuple[ChainState, np.ndarray]:
+def state_and_target(draw: WaldPair, config: DrawConfig) -> tuple[ChainState, np.ndarray]:
     """State of a draw and the end of its chain ``(C, H, W)`` that a perfect network would reach."""
     state = build_state(config.variant, draw.lr, draw.hr, draw.statistics, config.residual)
     if config.variant == "published":
@@ -302,15 +268,13 @@ def state_and_target(draw: Draw, config: DrawConfig) -> tuple[ChainState, np.nda
             return state, image
         bands = pseudo_msi_bands(len(image), len(draw.hr), config.pseudo_bands)
         return state, np.concatenate([image, image[bands]])
-    basis = node_basis(draw.statistics)
-    unit, _ = node_units(draw.statistics, basis)
-    deviation = basis.project(draw.reference - state.base) / unit[:, None, None]
-    return state, np.concatenate([deviation, deviation[node_indices(PSEUDO_MSI_NM)]])
+    nodes = deviation(state, draw)
+    return state, np.concatenate([nodes, nodes[node_indices(PSEUDO_MSI_NM)]])
 
 
 @one_blas_thread()
 def cut_patches(
-    draw: Draw,
+    draw: WaldPair,
     rng: np.random.Generator,
     config: DrawConfig,
     usable: np.ndarray | None = None,

@@ -11,7 +11,8 @@ from ..methods.emrdiff import run_chain
 from ..methods.options import MethodOptions
 from ..model.bafunet import BAFUNet
 from ..model.weights import ModelConfig
-from .draws import Draw, DrawConfig, draw_pair, state_and_target
+from ..statistics import WaldPair
+from .draws import DrawConfig, draw_pair, state_and_target
 from .scenes import SceneFile, load_scene
 
 
@@ -23,7 +24,7 @@ def psnr(fused: np.ndarray, reference: np.ndarray) -> float:
 
 def validation_pairs(
     files: list[SceneFile], config: DrawConfig, seed: int, count: int = 1
-) -> list[Draw]:
+) -> list[WaldPair]:
     """Pairs of the held-out scenes, the same in every run."""
     pairs = []
     for number, file in enumerate(files):
@@ -34,7 +35,7 @@ def validation_pairs(
 
 
 def validator(
-    pairs: list[Draw], draw: DrawConfig, config: ModelConfig
+    pairs: list[WaldPair], draw: DrawConfig, config: ModelConfig
 ) -> Callable[[BAFUNet], dict[str, float]]:
     """Function that measures a model on pairs.
 

@@ -1,0 +1,83 @@
+"""Wald's protocol on a real pair: both images one ratio lower, where the HSI is the reference.
+
+Wald, Ranchin and Mangolini, "Fusion of satellite images of different spatial resolutions",
+Photogrammetric Engineering and Remote Sensing 63, 1997.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .degrade import Degradation
+from .errors import InputError
+from .grid import Pair
+from .statistics import WaldPair, fill_invalid, pair_statistics
+
+#: Largest edge of the part of the scene that is used, LR pixels.
+LARGEST = 384
+#: Least edge of the twice degraded HSI, in its own pixels, where the ratio leaves a choice.
+LEAST = 12
+#: Least edge of the HSI, in pixels: two patches of the network's coarsest cell.
+LEAST_EDGE = 32
+
+
+def one_ratio_lower(pair: Pair, psf: str, good: np.ndarray) -> tuple[WaldPair, np.ndarray]:
+    """Degrade both images of a pair by the ratio once more.
+
+    The ratio is smaller than the pair's own where the scene would become too small for it; of a
+    large scene the central part is used.
+
+    Parameters
+    ----------
+    pair : Pair
+        The user's images.
+    psf : str
+        PSF of both degradations, see `Degradation`.
+    good : ndarray
+        ``(L,)`` bool: HSI bands to use.
+
+    Returns
+    -------
+    lower : WaldPair
+        The HSI's good bands are its reference.
+    valid : ndarray
+        ``(h, w)`` bool: pixels of the reference that both images have.
+
+    Raises
+    ------
+    InputError
+        If the scene is too small.
+    """
+    rows, cols = (_central(n) for n in pair.lr_shape)
+    hsi, valid = fill_invalid(pair.hsi.read(rows, cols)[good])
+    r = pair.ratio
+    fine = [slice(s.start * r, s.stop * r) for s in (rows, cols)]
+    msi, msi_valid = fill_invalid(pair.msi.read(*fine))
+    height, width = valid.shape
+    valid &= msi_valid.reshape(height, r, width, r).all(axis=(1, 3))
+    ratio = min(r, max(2, min(height, width) // LEAST))
+    height, width = (n // ratio * ratio for n in (height, width))
+    if min(height, width) < LEAST_EDGE:
+        raise InputError(
+            f"the HSI's {height} x {width} pixels are too few to learn from: adaptation needs "
+            f"{LEAST_EDGE} x {LEAST_EDGE}, fuse with the unadapted weights"
+        )
+    reference = hsi[:, :height, :width]
+    degraded = Degradation(r, psf).down(msi)[:, :height, :width]
+    again = Degradation(ratio, psf)
+    wavelength, fwhm = pair.hsi_bands.wavelength_nm, pair.hsi_bands.fwhm_nm
+    lr = again.down(reference)
+    statistics = pair_statistics(
+        lr,
+        degraded,
+        again,
+        None if wavelength is None else wavelength[good],
+        None if fwhm is None else fwhm[good],
+    )
+    return WaldPair(lr, degraded, reference, statistics), valid[:height, :width]
+
+
+def _central(size: int) -> slice:
+    length = min(size, LARGEST)
+    start = (size - length) // 2
+    return slice(start, start + length)
