@@ -17,6 +17,7 @@ import numpy as np
 from scipy import ndimage
 
 from .degrade import Degradation
+from .edge import edge_magnitude
 from .errors import InputError
 
 #: Share of the best-filled band's pixels under which a band counts as empty.
@@ -145,44 +146,6 @@ class SceneStatistics:
         s = self.n_msi
         power = np.diag(self.covariance)[s:] + self.hsi_mean**2
         return float(max(2 * np.sqrt(power.mean()), np.finfo(np.float32).tiny))
-
-
-def edge_magnitude(msi: np.ndarray) -> np.ndarray:
-    """Sobel gradient magnitude of the mean MSI band, borders replicated.
-
-    Parameters
-    ----------
-    msi : ndarray
-        ``(s, y, x)``, any units.
-
-    Returns
-    -------
-    ndarray
-        ``(y, x)`` in the MSI's units: sqrt(Gx^2 + Gy^2).
-    """
-    pan = msi.mean(axis=0, dtype=np.float32)
-    return np.hypot(ndimage.sobel(pan, 0, mode="nearest"), ndimage.sobel(pan, 1, mode="nearest"))
-
-
-def edge_weights(msi: np.ndarray, edge_range: tuple[float, float]) -> np.ndarray:
-    """Edge magnitude scaled to 0..1 by the scene's range; zeros in a scene without edges.
-
-    Parameters
-    ----------
-    msi : ndarray
-        ``(s, y, x)``, any units.
-    edge_range : (float, float)
-        Least and largest magnitude in the scene.
-
-    Returns
-    -------
-    ndarray
-        ``(y, x)`` float32, 0..1.
-    """
-    low, high = edge_range
-    if not high > low:
-        return np.zeros(msi.shape[1:], np.float32)
-    return np.clip((edge_magnitude(msi) - low) / (high - low), 0, 1).astype(np.float32)
 
 
 def fill_invalid(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

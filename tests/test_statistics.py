@@ -8,7 +8,6 @@ from emrdiff_geo.degrade import Degradation
 from emrdiff_geo.errors import InputError
 from emrdiff_geo.statistics import (
     Moments,
-    edge_weights,
     fill_invalid,
     good_bands,
     scene_statistics,
@@ -88,11 +87,3 @@ def test_fill_takes_the_nearest_valid_pixel():
     filled, valid = fill_invalid(image)
     np.testing.assert_array_equal(valid, [[True, False, False, True]])
     np.testing.assert_array_equal(filled, [[[1, 1, 4, 4]], [[5, 5, 8, 8]]])
-
-
-def test_edge_weights_span_0_to_1_and_flat_scenes_have_none():
-    _, hr, statistics = simulated(reference_cube(), 4)
-    weights = edge_weights(hr, statistics.edge_range)
-    assert weights.min() == 0
-    assert weights.max() == pytest.approx(1)
-    assert not edge_weights(np.ones((2, 8, 8), np.float32), (0.0, 0.0)).any()

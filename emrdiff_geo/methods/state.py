@@ -20,9 +20,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..degrade import bicubic_up
+from ..edge import edge_weights
 from ..errors import MethodError
 from ..nodes import NODES_NM, PSEUDO_MSI_NM, NodeBasis, node_indices
-from ..statistics import SceneStatistics, WaldPair, edge_weights
+from ..statistics import SceneStatistics, WaldPair
 from .local_regression import fuse_local_regression
 from .options import MethodOptions
 
