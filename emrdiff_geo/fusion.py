@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -15,6 +14,7 @@ import rioxarray  # noqa: F401  (results promise the .rio accessor)
 import xarray as xr
 from odc.geo.xr import xr_coords
 
+from .coregister import registered_pair
 from .errors import InputError
 from .grid import Pair, pair_scenes
 from .metadata import Provenance
@@ -23,8 +23,6 @@ from .pipeline import Run, describe_plan, plan_tiles, prepare_run
 from .readers import as_image, open_hsi, open_msi
 from .sinks import check_output, open_sink
 from .spectral import wavelengths_by_rank
-
-log = logging.getLogger(__name__)
 
 Image = xr.Dataset | xr.DataArray
 ImageOrPath = Image | str | Path
@@ -85,6 +83,10 @@ class FusionOptions:
     self_check : bool
         Whether to measure on the pair itself, one ratio lower, how much of the network's residual
         to keep: it costs one pass over a fraction 1 / ratio^2 of the pixels.
+    coregister : bool
+        Whether to correct a shift between the images by moving the HSI's grid.
+    force : bool
+        Whether to fuse images that lie more than an HSI pixel off each other.
     """
 
     method: str = "emrdiff"
@@ -99,6 +101,8 @@ class FusionOptions:
     ratio: int | None = None
     wavelengths: tuple[float, float] | None = None
     self_check: bool = True
+    coregister: bool = False
+    force: bool = False
 
     def for_method(self) -> MethodOptions:
         """The part that goes with the tiles."""
@@ -122,13 +126,10 @@ class FusionPlan:
         return describe_plan(self.pair, tiles, method.name)
 
 
-def open_pair(
-    hsi: ImageOrPath,
-    msi: ImageOrPath,
-    ratio: int | None = None,
-    wavelengths: tuple[float, float] | None = None,
-) -> tuple[Pair, tuple[str, ...]]:
-    """Open what is a path, pair both, and name the inputs; see `FusionOptions`.
+def open_images(
+    hsi: ImageOrPath, msi: ImageOrPath, wavelengths: tuple[float, float] | None = None
+) -> tuple[Image, Image, tuple[str, ...]]:
+    """Open what is a path, and name both; see `FusionOptions`.
 
     Raises
     ------
@@ -144,6 +145,17 @@ def open_pair(
             raise InputError(f"{names[0]} names its wavelengths itself: leave out --wavelengths")
         by_rank = wavelengths_by_rank(hsi.sizes["band"], wavelengths)
         hsi = hsi.assign_coords(wavelength=("band", by_rank))
+    return hsi, msi, names
+
+
+def open_pair(
+    hsi: ImageOrPath,
+    msi: ImageOrPath,
+    ratio: int | None = None,
+    wavelengths: tuple[float, float] | None = None,
+) -> tuple[Pair, tuple[str, ...]]:
+    """Open and pair two images from headers alone, and name them; see `open_images`."""
+    hsi, msi, names = open_images(hsi, msi, wavelengths)
     return pair_scenes(hsi, msi, ratio=ratio), names
 
 
@@ -162,9 +174,10 @@ def plan_fusion(hsi: ImageOrPath, msi: ImageOrPath, **options: Any) -> FusionPla
 
 
 def _prepare(hsi: ImageOrPath, msi: ImageOrPath, options: FusionOptions) -> tuple[Run, Provenance]:
-    pair, names = open_pair(hsi, msi, options.ratio, options.wavelengths)
-    for note in pair.notes:
-        log.info(note)
+    hsi, msi, names = open_images(hsi, msi, options.wavelengths)
+    pair = registered_pair(
+        hsi, msi, ratio=options.ratio, coregister=options.coregister, force=options.force
+    )
     run = prepare_run(
         pair,
         options.method,
@@ -177,7 +190,9 @@ def _prepare(hsi: ImageOrPath, msi: ImageOrPath, options: FusionOptions) -> tupl
 
 
 def _provenance(run: Run, options: FusionOptions, inputs: tuple[str, ...]) -> Provenance:
-    used = {k: v for k, v in asdict(options).items() if k not in ("weights", "seed", "ratio")}
+    used = {
+        k: v for k, v in asdict(options).items() if k not in ("weights", "seed", "ratio", "force")
+    }
     learned = bool(run.options.digest)
     if learned:
         used["steps"] = run.options.steps

@@ -50,6 +50,8 @@ def make_files(folder: Path) -> dict[str, str]:
         "hsi": write(folder / "hsi.tif", low, nm=NM),
         "msi": write(folder / "msi.tif", high, MSI_GRID, nm=MSI_NM),
         "one_band": write(folder / "one_band.tif", high[2:3], MSI_GRID, nm=MSI_NM[2:3]),
+        # Two pixels of the HSI off the MSI.
+        "shifted": write(folder / "shifted.tif", low, HSI_GRID * Affine.translation(2, 0), nm=NM),
         "elsewhere": write(folder / "elsewhere.tif", low, far, nm=NM),
         "plain_hsi": write(folder / "plain_hsi.tif", low, crs=None, nm=NM),
         "same_size": write(folder / "same_size.tif", high[:, :24, :24], HSI_GRID, nm=MSI_NM),

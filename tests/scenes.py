@@ -75,3 +75,21 @@ def pair(
     lr, hr, _ = simulated(cube, ratio)
     hsi = dataset(lr, 10.0 * ratio, np.linspace(430.0, 900.0, len(cube)))
     return hsi, dataset(hr, 10.0, [490, 560, 665, 840]), cube
+
+
+def shifted_pair(
+    right: int, down: int, ratio: int = 4, size: int = 32, psf: str = "gaussian"
+) -> tuple[xr.Dataset, xr.Dataset]:
+    """Georeferenced pair whose HSI, of `size` pixels, lies so many MSI pixels off the MSI."""
+    n, margin = size * ratio, max(abs(right), abs(down))
+    scene = reference_cube(n + 2 * margin, n + 2 * margin, 12)
+    wavelength = np.linspace(430.0, 900.0, 12)
+    response = gaussian_response([490, 560, 665, 840], [70, 40, 40, 120], wavelength)
+
+    def cut(x: int, y: int) -> np.ndarray:
+        return scene[:, margin + y : margin + y + n, margin + x : margin + x + n]
+
+    low = Degradation(ratio, psf).down(cut(0, 0)).astype(np.float32)
+    high = np.tensordot(response, cut(right, down), axes=1).astype(np.float32)
+    hsi = dataset(low, 10.0 * ratio, wavelength)
+    return hsi, dataset(high, 10.0, [490, 560, 665, 840])

@@ -42,6 +42,21 @@ def test_fuse_writes_the_bands_of_the_hsi_on_the_grid_of_the_msi(suffix, files, 
             assert float(fused.tags(12)["wavelength"]) == NM[-1]
 
 
+def test_a_misregistered_pair_is_corrected_or_forced(files, tmp_path, capsys):
+    out = tmp_path / "out.tif"
+    arguments = ["fuse", files["shifted"], files["msi"], out, "--method", "regression"]
+    assert run(*arguments) == 2
+    assert not out.exists()
+    assert run(*arguments, "--coregister") == 0
+    assert "its grid was moved" in capsys.readouterr().err
+    with rasterio.open(out) as fused:
+        assert fused.shape == (96, 96)
+    assert run(*arguments, "--overwrite", "--force") == 0
+    assert "fused as they are" in capsys.readouterr().err
+    with rasterio.open(out) as fused:
+        assert fused.shape == (96, 88)
+
+
 def test_fuse_by_the_network_repeats_itself_and_obeys_the_seed(files, tmp_path):
     images = []
     for number, seed in enumerate((1, 1, 2)):

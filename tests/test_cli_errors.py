@@ -31,6 +31,7 @@ BAD = [
     Bad("images swapped", "fuse {msi} {hsi} {out}", "swap the two"),
     Bad("one-band HSI", "fuse {one_band} {msi} {out}", "give the hyperspectral file first"),
     Bad("no common area", "fuse {elsewhere} {msi} {out}", "check that they show the same place"),
+    Bad("two HSI pixels off", "fuse {shifted} {msi} {out}" + REGRESSION, "--coregister (in"),
     Bad("CRS on the MSI only", "fuse {plain_hsi} {msi} {out}", "assign the HSI its CRS"),
     Bad("CRS on the HSI only", "fuse {reference} {plain_hsi} {out}", "assign the MSI its CRS"),
     Bad("MSI coarser than HSI", "fuse {hsi} {coarser} {out}", "swap the two"),

@@ -14,7 +14,8 @@ from .inputs import check_free
 from .progress import for_events
 
 _TILING = ("method", "ratio", "tile", "overlap", "wavelengths")
-_OPTIONS = (*_TILING, "weights", "variant", "device", "steps", "seed", "psf", "self_check")
+_NETWORK = ("weights", "variant", "device", "steps", "seed", "self_check")
+_OPTIONS = (*_TILING, *_NETWORK, "psf", "coregister", "force")
 
 
 def fuse(context: Context) -> None:

@@ -186,6 +186,18 @@ def _add_fuse(commands) -> None:  # type: ignore[no-untyped-def]
         const=False,
         help="keep all of the network's residual, without measuring on the pair how much helps",
     )
+    parser.add_argument(
+        "--coregister",
+        action="store_const",
+        const=True,
+        help="correct a shift between the images by moving the HSI's grid",
+    )
+    parser.add_argument(
+        "--force",
+        action="store_const",
+        const=True,
+        help="fuse images that lie more than an HSI pixel off each other as they are",
+    )
     _overwrite(parser)
 
 
