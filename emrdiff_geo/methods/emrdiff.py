@@ -16,8 +16,8 @@ from .state import ChainState, build_state, deviation, node_basis, universal_sta
 
 log = logging.getLogger(__name__)
 
-#: Weight of the share of all nodes in the share of one.
-COMMON_SHARE = 0.3
+#: Weight of keeping all of the residual, against what the self-check measures.
+KEEP_ALL = 0.3
 
 # torch is imported where it is used: listing methods, planning and the classical methods do not
 # need it, and it takes seconds to load.
@@ -99,8 +99,8 @@ def _self_check(options: MethodOptions, lower: Lower) -> tuple[float, ...]:
             f"{Path(options.weights).name} gives values that are no numbers: train or adapt again"
         )
     wanted = deviation(state, pair)
-    kept = kept_share(reached[:, valid], wanted[:, valid])
     covered = state.mask[: state.n_hsi] > 0
+    kept = kept_share(reached[:, valid], wanted[:, valid]) * covered
     log.info(
         "Self-check at %d times coarser pixels: %.0f %% of the network's residual is kept.",
         pair.statistics.ratio,
@@ -120,15 +120,16 @@ def kept_share(reached: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray
-        ``(K,)``. A node's share is drawn towards that of all nodes, since a scene of few pixels
-        tells little about a single one.
+        ``(K,)``. It is drawn towards 1, since a coarser and smaller scene tells only so much: on 30
+        pairs of held-out training scenes keeping all gave 0.39 dB on the mean and -0.36 dB at
+        worst, plain least squares drawn to the mean of all nodes 0.29 and -0.02, this 0.33 and
+        -0.03 (with the residual known, 0.48 and 0.00).
     """
     power, product = np.sum(reached**2, axis=1), np.sum(reached * wanted, axis=1)
-    total = max(float(power.sum()), np.finfo(np.float32).tiny)
-    common = float(product.sum()) / total
-    pull = COMMON_SHARE * total / max(np.count_nonzero(power), 1)
-    share = (product + pull * common) / (power + pull)
-    return np.clip(share, 0, 1)
+    # Bounded by what is wanted: of a residual far too large next to nothing may be kept.
+    pull = KEEP_ALL * min(power.mean(), np.sum(wanted**2, axis=1).mean())
+    pull = max(float(pull), np.finfo(np.float32).tiny)
+    return np.clip((product + pull) / (power + pull), 0, 1)
 
 
 def _check_bands(config, name: str, n_hsi: int, n_msi: int) -> None:
