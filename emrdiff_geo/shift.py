@@ -32,6 +32,10 @@ ENOUGH, FEWEST = 9, 3
 LATTICE = (0, 2, 4, 1, 3)
 #: Share of the MSI's variance that the HSI has to explain for a window to count.
 EXPLAINED = 0.5
+#: Largest standard error of a window's shift, HSI pixels.
+UNCERTAIN = 0.1
+#: Shifts that are tried, of the nearest and of the best; how much worse may fit about as well.
+RIVALS, AS_WELL = 3, 1.5
 #: Principal components of the HSI that stand for its bands.
 COMPONENTS = 6
 #: Share of a window that has to have data.
@@ -153,7 +157,7 @@ def measure_shift(pair: Pair) -> Shift | None:
     windows = _windows(pair)
     if not windows:
         return None
-    start = _best_whole_pixels(windows)
+    start = _start(windows)
     found = [peak for window in windows if (peak := _peak(window, start)) is not None]
     if not found:
         return None
@@ -251,28 +255,43 @@ def _blurred(
     return y, whole > 0.99
 
 
-def _best_whole_pixels(windows: list[_Window]) -> tuple[int, int]:
-    """Shift in samples, by whole HSI pixels, that all windows together like best."""
+def _start(windows: list[_Window]) -> tuple[int, int]:
+    """Shift in samples from which the peaks of all windows are sought.
+
+    Of all whole HSI pixels the one that the windows together like best. What repeats itself, such
+    as rows of a plantation, fits at several: of those that fit about as well it is the nearest.
+    """
     per = windows[0].per
-    shifts = sorted(
-        ((i, j) for i in range(-REACH, REACH + 1) for j in range(-REACH, REACH + 1)),
-        key=lambda ij: ij[0] ** 2 + ij[1] ** 2,
-    )
     # Every other one is enough to tell whole pixels apart, and they lie all over the scene.
     some = windows[::2]
-    best, least = (0, 0), np.inf
-    for i, j in shifts:
-        left = np.array([w.unexplained(i * per, j * per) for w in some])
-        # What cannot be seen at this shift counts as unexplained.
-        mean = np.where(np.isnan(left), 1.0, left).mean()
-        if mean < least:
-            best, least = (i * per, j * per), mean
-    return best
+    span = range(-REACH, REACH + 1)
+    left = np.array([[_common(some, i * per, j * per) for j in span] for i in span])
+    lowest = left == ndimage.minimum_filter(left, 3, mode="nearest")
+    places = [(int(i) - REACH, int(j) - REACH) for i, j in zip(*np.nonzero(lowest), strict=True)]
+    nearest = sorted(places, key=lambda ij: ij[0] ** 2 + ij[1] ** 2)[:RIVALS]
+    best = sorted(places, key=lambda ij: left[ij[0] + REACH, ij[1] + REACH])[:RIVALS]
+    starts = [(i * per, j * per) for i, j in dict.fromkeys([*nearest, *best])]
+    depths = [np.mean([_descent(w, start)[1] for w in some]) for start in starts]
+    good = [
+        start
+        for start, depth in zip(starts, depths, strict=True)
+        if depth <= AS_WELL * min(depths) + 1e-3
+    ]
+    return min(good, key=lambda ij: ij[0] ** 2 + ij[1] ** 2)
 
 
-def _peak(window: _Window, start: tuple[int, int]) -> np.ndarray | None:
-    """Shift (down, right) in samples to a fraction, downhill from `start`; None without a peak."""
-    reach = 2 * window.per
+def _common(windows: list[_Window], down: int, right: int) -> float:
+    """Mean of `unexplained`; what cannot be seen at this shift counts as unexplained."""
+    return float(np.mean([np.nan_to_num(w.unexplained(down, right), nan=1.0) for w in windows]))
+
+
+def _descent(
+    window: _Window, start: tuple[int, int]
+) -> tuple[tuple[int, int], float, np.ndarray | None]:
+    """Downhill from `start`: where it ends, what is unexplained there, and the 3 x 3 values.
+
+    The values are None where it runs into what cannot be seen, or further than two HSI pixels.
+    """
     known: dict[tuple[int, int], float] = {}
 
     def left(i: int, j: int) -> float:
@@ -281,24 +300,36 @@ def _peak(window: _Window, start: tuple[int, int]) -> np.ndarray | None:
         return known[i, j]
 
     i, j = start
-    while max(abs(i - start[0]), abs(j - start[1])) <= reach:
+    while max(abs(i - start[0]), abs(j - start[1])) <= 2 * window.per:
         patch = np.array([[left(i + di, j + dj) for dj in (-1, 0, 1)] for di in (-1, 0, 1)])
         if np.isnan(patch).any():
-            return None
+            break
         down, right = np.unravel_index(patch.argmin(), patch.shape)
         if patch[1, 1] <= patch[down, right]:
-            vertex = _vertex(patch) if patch[1, 1] <= 1 - EXPLAINED else None
-            return None if vertex is None else np.array([i, j]) + vertex
+            return (i, j), float(patch[1, 1]), patch
         i, j = i + int(down) - 1, j + int(right) - 1
-    return None
+    return (i, j), 1.0, None
 
 
-def _vertex(patch: np.ndarray) -> np.ndarray | None:
-    """Lowest point (y, x) of the quadric fitted to 3 x 3 values about the middle one."""
+def _peak(window: _Window, start: tuple[int, int]) -> np.ndarray | None:
+    """Shift (down, right) in samples to a fraction, near `start`; None without a sharp peak."""
+    place, depth, patch = _descent(window, start)
+    if patch is None or depth > 1 - EXPLAINED:
+        return None
+    vertex, curvature = _quadric(patch)
+    lowest = float(np.linalg.eigvalsh(curvature)[0])
+    # Variance of a least-squares estimate along the direction in which the peak is flattest:
+    # stripes tell nothing of a shift along them.
+    pixels = float(window.x[-1].sum())
+    if lowest <= 0 or 2 * depth / (pixels * lowest) > (UNCERTAIN * window.per) ** 2:
+        return None
+    return np.array(place) + vertex if np.abs(vertex).max() <= 1 else None
+
+
+def _quadric(patch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Vertex (y, x) of the quadric fitted to 3 x 3 values, from the middle one, and its Hessian."""
     y, x = (g.ravel() for g in np.meshgrid([-1.0, 0, 1], [-1.0, 0, 1], indexing="ij"))
     terms = np.stack([np.ones(9), y, x, y * y / 2, y * x, x * x / 2], axis=1)
     _, gy, gx, yy, yx, xx = np.linalg.lstsq(terms, patch.ravel(), rcond=None)[0]
-    if not (yy > 0 and yy * xx - yx * yx > 0):
-        return None
-    vertex = -np.linalg.solve([[yy, yx], [yx, xx]], [gy, gx])
-    return vertex if np.abs(vertex).max() <= 1 else None
+    curvature = np.array([[yy, yx], [yx, xx]])
+    return -np.linalg.pinv(curvature) @ [gy, gx], curvature

@@ -95,3 +95,16 @@ def test_a_bar_survives_notes_unknown_totals_and_new_stages(monkeypatch, capsys)
 def test_quiet_says_nothing_of_success(capsys):
     progress.make_reporter("none", quiet=True).result(path="out.tif")
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("kind", [progress.LineReporter, progress.BarReporter])
+def test_stages_begin_anew_with_every_row_of_a_batch(kind, capsys):
+    with kind() as reporter:
+        for number in (1, 2):
+            reporter.row(number, 2, "out.tif", "started")
+            reporter.progress("statistics", 0, 1)
+            reporter.row(number, 2, "out.tif", "failed", 0.5, "no such file")
+    notes = capsys.readouterr().err
+    assert notes.count("failed: no such file") == 2
+    if kind is progress.LineReporter:
+        assert notes.count("measuring the scene") == 2

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from affine import Affine
 from odc.geo.geobox import GeoBox
-from scenes import shifted_pair
+from scenes import dataset, shifted_pair
 
 from emrdiff_geo._normalise import grid_coords
+from emrdiff_geo.degrade import Degradation
 from emrdiff_geo.grid import geobox_of, pair_scenes
 from emrdiff_geo.readers import open_hsi, open_msi
 from emrdiff_geo.shift import Shift, measure_shift
@@ -86,6 +87,30 @@ def test_windows_that_disagree_are_seen():
     measured = found(hsi, with_values(msi, torn))
     assert measured.varies
     assert not measured.reliable
+
+
+@pytest.mark.parametrize("period", [8, 12, 20])
+def test_stripes_do_not_mislead(period):
+    """They fit at every period and tell nothing of a shift along them."""
+    x = np.arange(200)
+    stripes = np.sin(2 * np.pi * x / period) + np.zeros((200, 1))
+    rng = np.random.default_rng(0)
+    cube = np.stack([k * stripes + 10 for k in range(1, 9)]).astype(np.float32)
+    low = Degradation(4).down(cube[:, :160, :160])
+    low += 0.02 * rng.standard_normal(low.shape, np.float32)
+    measured = found(dataset(low, 40.0), dataset(cube[:3, 1:161, 2:162], 10.0))
+    assert measured is None or not measured.reliable or measured.length < 1
+
+
+def test_a_pattern_that_repeats_itself_is_matched_to_the_nearest():
+    y, x = np.mgrid[:240, :240]
+    wave = np.sin(2 * np.pi * x / 20) * np.sin(2 * np.pi * y / 20)
+    cube = np.stack([k * wave + 10 for k in range(1, 9)]).astype(np.float32)
+    low = Degradation(4).down(cube[:, :192, :192])
+    low += 0.05 * np.random.default_rng(0).standard_normal(low.shape, np.float32)
+    measured = found(dataset(low, 40.0), dataset(cube[:3, 1:193, 3:195], 10.0))
+    assert measured.reliable
+    np.testing.assert_allclose([measured.x, measured.y], [3, 1], atol=0.2)
 
 
 def test_few_pixels_are_not_relied_on():

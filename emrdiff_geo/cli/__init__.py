@@ -90,6 +90,13 @@ def _outcome(error: BaseException, context: Context) -> tuple[int, str]:
     return FAILED, f"unexpected {kind}{': ' if text else ''}{text} (run again with -v for details)"
 
 
+def sentence_of(error: Exception, context: Context) -> str:
+    """What is wrong and how to mend it, for an error that ends a part of a command only."""
+    if context.args.verbose:
+        traceback.print_exception(error)
+    return _outcome(error, context)[1]
+
+
 def _tell(error: BaseException, code: int, sentence: str, context: Context) -> None:
     if isinstance(error, BrokenPipeError):
         # Whoever read standard output has gone: Python must not try to flush it at exit.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 from ..fusion import fuse_to_file, plan_fusion
@@ -20,7 +21,17 @@ _OPTIONS = (*_TILING, *_NETWORK, "psf", "coregister", "force")
 
 def fuse(context: Context) -> None:
     """Fuse a pair into a file."""
-    args, options = context.args, context.given(_OPTIONS)
+    context.reporter.result(path=os.path.abspath(fuse_pair(context)))
+
+
+def fuse_options(context: Context) -> dict[str, Any]:
+    """Options of the fusion that were typed."""
+    return context.given(_OPTIONS)
+
+
+def fuse_pair(context: Context) -> Path:
+    """Check what was asked for and do it; the result's path."""
+    args, options = context.args, fuse_options(context)
     check_free(args.out, args.overwrite, args.hsi, args.msi)
     check_output(args.out, overwrite=args.overwrite)
     if "method" in options:
@@ -28,8 +39,7 @@ def fuse(context: Context) -> None:
     context.working = True
     progress = for_events(context.reporter)
     pair = args.hsi, args.msi
-    out = fuse_to_file(*pair, args.out, overwrite=args.overwrite, progress=progress, **options)
-    context.reporter.result(path=os.path.abspath(out))
+    return fuse_to_file(*pair, args.out, overwrite=args.overwrite, progress=progress, **options)
 
 
 def plan(context: Context) -> None:

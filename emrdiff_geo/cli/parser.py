@@ -49,6 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for add in (
         _add_fuse,
+        _add_batch,
         _add_simulate,
         _add_train,
         _add_adapt,
@@ -199,6 +200,20 @@ def _add_fuse(commands) -> None:  # type: ignore[no-untyped-def]
         help="fuse images that lie more than an HSI pixel off each other as they are",
     )
     _overwrite(parser)
+
+
+def _add_batch(commands) -> None:  # type: ignore[no-untyped-def]
+    text = "fuse the pairs of a manifest, one after the other"
+    parser = _command(commands, "batch", "batching", text)
+    parser.add_argument(
+        "manifest",
+        metavar="MANIFEST",
+        help="CSV file with the columns hsi, msi, out and any option of fuse by its name; paths "
+        "are relative to its folder",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="redo rows whose result exists already"
+    )
 
 
 def _add_plan(commands) -> None:  # type: ignore[no-untyped-def]

@@ -10,6 +10,8 @@ start       ``command``, ``emrdiff`` (version of the program)
 progress    ``stage`` (text), ``done``, ``total`` (units of that stage; total 0: not known yet),
             ``elapsed_s`` (since the start), ``message``; training adds ``loss`` and, when it was
             measured, ``psnr`` and ``gain`` in dB
+row         a row of a batch: ``row`` (from 1), ``rows``, ``out``, ``status`` (started, and then
+            done, skipped or failed), ``seconds``, ``message``; what comes between is that row's
 message     ``level`` (debug, info, warning, error), ``message``
 result      ``elapsed_s``, ``path`` of what was written, or ``report``; more by command
 error       ``message``, ``code`` (the exit code); 130 is a cancelled run
@@ -63,6 +65,15 @@ class Reporter:
         """A note for the user."""
         self._print(text if level in ("info", "debug") else f"{level}: {text}")
 
+    def row(
+        self, number: int, total: int, out: str, status: str, seconds: float = 0, message: str = ""
+    ) -> None:
+        """A row of a batch has started, or was done, skipped or failed."""
+        if not self.quiet or status == "failed":
+            why = f": {message}" if message else ""
+            took = f" in {seconds:.1f} s" if status == "done" else ""
+            self._print(f"[{number}/{total}] {out} {status}{took}{why}")
+
     def result(self, **fields: Any) -> None:
         """The command has done what was asked."""
         if "path" in fields and not self.quiet:
@@ -114,6 +125,12 @@ class LineReporter(Reporter):
         if not (last and total <= 1):
             self._print(text)
 
+    def row(
+        self, number: int, total: int, out: str, status: str, seconds: float = 0, message: str = ""
+    ) -> None:
+        self._stage = ""  # the stages begin anew
+        super().row(number, total, out, status, seconds, message)
+
 
 class BarReporter(Reporter):
     """A bar for each stage."""
@@ -158,6 +175,14 @@ class BarReporter(Reporter):
         else:
             self._bars.update(self._tasks[stage], **fields)
 
+    def row(
+        self, number: int, total: int, out: str, status: str, seconds: float = 0, message: str = ""
+    ) -> None:
+        for task in self._tasks.values():
+            self._bars.remove_task(task)
+        self._tasks.clear()
+        super().row(number, total, out, status, seconds, message)
+
     def close(self) -> None:
         self._bars.stop()
 
@@ -190,6 +215,12 @@ class JsonReporter(Reporter):
 
     def message(self, level: str, text: str) -> None:
         self._write("message", level=level, message=text)
+
+    def row(
+        self, number: int, total: int, out: str, status: str, seconds: float = 0, message: str = ""
+    ) -> None:
+        fields = {"row": number, "rows": total, "out": out, "status": status}
+        self._write("row", **fields, seconds=seconds, message=message)
 
     def result(self, **fields: Any) -> None:
         self._write("result", elapsed_s=round(self.elapsed(), 3), **fields)

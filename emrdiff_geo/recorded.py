@@ -1,0 +1,96 @@
+"""What an existing result tells of how it was made, and whether that is what is wanted now."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import rasterio
+import zarr
+
+from ._cog import PROVENANCE_TAG
+from ._output import GEOTIFF_SUFFIXES
+from .fusion import FusionOptions
+from .metadata import Provenance, file_name
+
+#: Options that do not change a result, or of which the run records what they became.
+_FREE = ("device", "force", "weights", "seed", "ratio")
+
+
+def read_provenance(path: str | Path) -> Provenance | None:
+    """Read how a result was made.
+
+    Parameters
+    ----------
+    path : path
+        GeoTIFF or Zarr store that `fuse_to_file` wrote.
+
+    Returns
+    -------
+    Provenance or None
+        None for whatever is no such result.
+    """
+    try:
+        if Path(path).suffix.lower() in GEOTIFF_SUFFIXES:
+            with rasterio.open(path) as file:
+                text = file.tags().get(PROVENANCE_TAG)
+        else:
+            text = zarr.open_group(path, mode="r").attrs.get("emrdiff_provenance")
+        return None if text is None else Provenance.from_json(str(text))
+    except Exception:  # rasterio, zarr, json: all say that this is something else
+        return None
+
+
+def differences(made: Provenance, hsi: str, msi: str, options: FusionOptions) -> list[str]:
+    """In what a result differs from the one that is wanted, in words; empty if in nothing.
+
+    Inputs are compared by their names, weights by their digest. What the wanted run leaves to the
+    program (None) is not compared.
+
+    Parameters
+    ----------
+    made : Provenance
+        Of the result.
+    hsi, msi : str
+        Paths of the wanted inputs.
+    options : FusionOptions
+        The wanted options.
+    """
+    found = [
+        _text("made from", old, file_name(new))
+        for old, new in zip(made.inputs or ("?", "?"), (hsi, msi), strict=False)
+        if not _same_file(old, file_name(new))
+    ]
+    if made.method != options.method:
+        return [*found, _text("method", made.method, options.method)]
+    wanted = {k: v for k, v in asdict(options).items() if k not in _FREE and v is not None}
+    recorded = {"method": made.method, **asdict(FusionOptions()), **made.parameters}
+    if options.ratio is not None:
+        wanted["ratio"], recorded["ratio"] = options.ratio, made.ratio
+    if made.weights_digest is None:
+        # A method that learned nothing takes no steps and leaves nothing to check.
+        wanted = {k: v for k, v in wanted.items() if k not in ("steps", "variant", "self_check")}
+    else:
+        wanted |= {"seed": options.seed, "weights": _digest(options.weights)}
+        recorded |= {"seed": made.seed, "weights": made.weights_digest}
+    for name, new in wanted.items():
+        new = list(new) if isinstance(new, tuple) else new
+        old = recorded[name]
+        if old != new:
+            found.append(_text(name, old, new))
+    return found
+
+
+def _same_file(old: str, new: str) -> bool:
+    # Of an ENVI header and its data file, the data file's name is recorded.
+    return old == new or (new.lower().endswith(".hdr") and Path(old).stem == Path(new).stem)
+
+
+def _digest(weights: str) -> str:
+    from .model.weights import digest, weights_path
+
+    return digest(weights_path(weights))
+
+
+def _text(name: str, old: object, new: object) -> str:
+    return f"{name} {old} instead of {new}"
