@@ -6,9 +6,10 @@ import json
 import os
 from typing import Any
 
+from ..execute import Progress, ProgressEvent
 from ..fusion import fuse_to_file, plan_fusion
 from ..methods import get_method
-from ..sinks import check_output
+from ..sinks import check_leftover, check_output
 from .context import Context
 from .inputs import check_free
 from .progress import for_events
@@ -22,13 +23,31 @@ def fuse(context: Context) -> None:
     args, options = context.args, context.given(_OPTIONS)
     check_free(args.out, args.overwrite, args.hsi, args.msi)
     check_output(args.out, overwrite=args.overwrite)
+    check_leftover(args.out, resume=args.resume, overwrite=args.overwrite)
     if "method" in options:
         get_method(options["method"])
     context.working = True
     progress = for_events(context.reporter)
-    pair = args.hsi, args.msi
-    out = fuse_to_file(*pair, args.out, overwrite=args.overwrite, progress=progress, **options)
+    out = fuse_to_file(
+        args.hsi,
+        args.msi,
+        args.out,
+        overwrite=args.overwrite,
+        resume=args.resume,
+        progress=_by_tiles(progress, context) if args.resume else progress,
+        **options,
+    )
     context.reporter.result(path=os.path.abspath(out))
+
+
+def _by_tiles(progress: Progress, context: Context) -> Progress:
+    """Let a request to stop wait for the end of the tile in hand, which will be kept."""
+
+    def tell(event: ProgressEvent) -> None:
+        progress(event)
+        context.stop.between(waits=event.stage == "fuse" and event.done < event.total)
+
+    return tell
 
 
 def plan(context: Context) -> None:

@@ -186,6 +186,11 @@ def _add_fuse(commands) -> None:  # type: ignore[no-untyped-def]
         const=False,
         help="keep all of the network's residual, without measuring on the pair how much helps",
     )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on where an interrupted run ended, and keep what is done if this one is",
+    )
     _overwrite(parser)
 
 
