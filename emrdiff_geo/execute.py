@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 
 from .pipeline import Run
 from .sinks import Sink
-from .tiling import Tile
+from .workers import Job, Scheduler, computed, corner
 
 
 @dataclass(frozen=True)
@@ -33,20 +34,25 @@ class ProgressEvent:
 Progress = Callable[[ProgressEvent], None]
 
 
-def fuse_tiles(run: Run, sink: Sink, tell: Progress) -> None:
-    """Compute the tiles that the sink does not have yet, one after the other.
+def fuse_tiles(run: Run, sink: Sink, tell: Progress, scheduler: Scheduler = None) -> None:
+    """Compute the tiles that the sink does not have yet.
 
     A tile is recorded before `tell` hears of it: what `tell` raises loses nothing.
+
+    Parameters
+    ----------
+    run : Run
+    sink : Sink
+        Opened by this process.
+    tell : callable
+        Told the number of finished tiles, also before the first and after the last.
+    scheduler : optional
+        See `workers.Scheduler`.
     """
-    todo = [tile for tile in run.plan if _corner(tile) not in sink.finished]
+    todo = [tile for tile in run.plan if corner(tile) not in sink.finished]
     total = len(run.plan)
-    for done, tile in enumerate(todo, total - len(todo)):
-        tell(ProgressEvent("fuse", done, total))
-        corner = _corner(tile)
-        sink.write(run.tile(*tile.index), *corner)
-        sink.record(*corner)
-    tell(ProgressEvent("fuse", total, total))
-
-
-def _corner(tile: Tile) -> tuple[int, int]:
-    return tile.core[0].start, tile.core[1].start
+    tell(ProgressEvent("fuse", total - len(todo), total))
+    with closing(computed(Job(run, sink), todo, scheduler)) as tiles:
+        for done, tile in enumerate(tiles, total - len(todo) + 1):
+            sink.record(*corner(tile))
+            tell(ProgressEvent("fuse", done, total))

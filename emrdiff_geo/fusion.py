@@ -24,6 +24,7 @@ from .pipeline import Run, describe_plan, plan_tiles, prepare_run
 from .readers import as_image, open_hsi, open_msi
 from .sinks import check_leftover, check_output, open_sink
 from .spectral import wavelengths_by_rank
+from .workers import Scheduler
 
 log = logging.getLogger(__name__)
 
@@ -247,6 +248,7 @@ def fuse_to_file(
     *,
     overwrite: bool = False,
     resume: bool = False,
+    scheduler: Scheduler = None,
     progress: Progress | None = None,
     **options: Any,
 ) -> Path:
@@ -264,8 +266,12 @@ def fuse_to_file(
         Go on where an interrupted run of the same pair and options ended, if there is one; and if
         this run fails or is stopped, keep the tiles that are done in a folder beside `out`. Without
         it a run that fails or is stopped leaves nothing behind.
+    scheduler : str or distributed.Client, optional
+        Where the tiles are computed: ``"threads"``, or a dask cluster or its address, whose workers
+        see the same files under the same names. By default one after the other. The bytes of the
+        result do not depend on it.
     progress : callable, optional
-        Told before every tile; raising from it stops the run.
+        Told before the first tile and after each; raising from it stops the run.
     **options
         See `FusionOptions`.
 
@@ -299,7 +305,7 @@ def fuse_to_file(
         resume=resume,
     )
     with sink:
-        fuse_tiles(run, sink, tell)
+        fuse_tiles(run, sink, tell, scheduler)
         tell(ProgressEvent("write", 0, 1, f"finishing {out.name}"))
     tell(ProgressEvent("write", 1, 1))
     return out

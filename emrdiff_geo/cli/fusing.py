@@ -34,6 +34,7 @@ def fuse(context: Context) -> None:
         args.out,
         overwrite=args.overwrite,
         resume=args.resume,
+        scheduler=args.dask,
         progress=_by_tiles(progress, context) if args.resume else progress,
         **options,
     )

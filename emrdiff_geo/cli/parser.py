@@ -191,6 +191,11 @@ def _add_fuse(commands) -> None:  # type: ignore[no-untyped-def]
         action="store_true",
         help="go on where an interrupted run ended, and keep what is done if this one is",
     )
+    parser.add_argument(
+        "--dask",
+        metavar="ADDRESS|threads",
+        help="compute tiles by the workers of a dask cluster, or in threads (one after the other)",
+    )
     _overwrite(parser)
 
 
