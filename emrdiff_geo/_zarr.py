@@ -43,6 +43,19 @@ def create_stage(path: Path, layout: RasterLayout) -> zarr.Array[Any]:
     )
 
 
+def open_stage(path: Path) -> zarr.Array[Any] | None:
+    """Open what `create_stage` made; None if it is not there as a whole."""
+    try:
+        return zarr.open_array(path, mode="r+", zarr_format=3)
+    except (FileNotFoundError, KeyError, ValueError):
+        return None
+
+
+def open_result(path: Path) -> zarr.Array[Any] | None:
+    """Open the image array of what `create_result` made; None if it is not there as a whole."""
+    return open_stage(path / IMAGE)
+
+
 def create_result(path: Path, layout: RasterLayout) -> zarr.Array[Any]:
     """Make a Zarr v3 group with coordinates and attributes at `path`; return its image array.
 

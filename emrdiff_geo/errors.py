@@ -27,3 +27,7 @@ class MethodError(EmrdiffError):
 
 class OutputError(EmrdiffError):
     """A result cannot be written where the user asked."""
+
+
+class ResumeError(OutputError):
+    """An interrupted run cannot be continued as asked, or must not be discarded unasked."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -16,39 +15,19 @@ from odc.geo.xr import xr_coords
 
 from .coregister import registered_pair
 from .errors import InputError
+from .execute import Progress, ProgressEvent, fuse_tiles
+from .fingerprint import fingerprint
 from .grid import Pair, pair_scenes
 from .metadata import Provenance
 from .methods import MethodOptions, get_method
 from .pipeline import Run, describe_plan, plan_tiles, prepare_run
 from .readers import as_image, open_hsi, open_msi
-from .sinks import check_output, open_sink
+from .sinks import check_leftover, check_output, open_sink
 from .spectral import wavelengths_by_rank
+from .workers import Scheduler
 
 Image = xr.Dataset | xr.DataArray
 ImageOrPath = Image | str | Path
-
-
-@dataclass(frozen=True)
-class ProgressEvent:
-    """Where a run stands.
-
-    Attributes
-    ----------
-    stage : str
-        ``"statistics"``, ``"fuse"`` or ``"write"``.
-    done, total : int
-        Units of this stage: passes, tiles, files.
-    message : str
-        For people; may be empty.
-    """
-
-    stage: str
-    done: int
-    total: int
-    message: str = ""
-
-
-Progress = Callable[[ProgressEvent], None]
 
 
 @dataclass(frozen=True)
@@ -283,6 +262,8 @@ def fuse_to_file(
     out: str | Path,
     *,
     overwrite: bool = False,
+    resume: bool = False,
+    scheduler: Scheduler = None,
     progress: Progress | None = None,
     **options: Any,
 ) -> Path:
@@ -296,8 +277,16 @@ def fuse_to_file(
         ``.tif`` or ``.zarr``; appears only when it is complete.
     overwrite : bool
         Replace an existing result.
+    resume : bool
+        Go on where an interrupted run of the same pair and options ended, if there is one; and if
+        this run fails or is stopped, keep the tiles that are done in a folder beside `out`. Without
+        it a run that fails or is stopped leaves nothing behind.
+    scheduler : str or distributed.Client, optional
+        Where the tiles are computed: ``"threads"``, or a dask cluster or its address, whose workers
+        see the same files under the same names. By default one after the other. The bytes of the
+        result do not depend on it.
     progress : callable, optional
-        Told after every tile; raising from it stops the run and leaves nothing behind.
+        Told before the first tile and after each; raising from it stops the run.
     **options
         See `FusionOptions`.
 
@@ -308,30 +297,30 @@ def fuse_to_file(
 
     Raises
     ------
+    ResumeError
+        If what would be continued was begun with other inputs or options.
     EmrdiffError
         If the images, options or the output do not go together; the message names the cure.
     """
     tell = progress or (lambda event: None)
     out = check_output(out, overwrite=overwrite)
+    check_leftover(out, resume=resume, overwrite=overwrite)
     tell(ProgressEvent("statistics", 0, 1, "measuring the scene"))
     run, provenance = _prepare(hsi, msi, FusionOptions(**options))
     tell(ProgressEvent("statistics", 1, 1))
-    plan, bands = run.plan, run.pair.hsi_bands
     sink = open_sink(
         out,
         (run.pair.n_hsi, *run.pair.shape),
         geobox=run.pair.target,
-        chunks=plan.tile,
-        bands=bands,
+        chunks=run.plan.tile,
+        bands=run.pair.hsi_bands,
         provenance=provenance,
         overwrite=overwrite,
+        fingerprint=fingerprint(run, provenance),
+        resume=resume,
     )
     with sink:
-        for done, tile in enumerate(plan):
-            tell(ProgressEvent("fuse", done, len(plan)))
-            block = run.tile(*tile.index)
-            sink.write(block, tile.core[0].start, tile.core[1].start)
-        tell(ProgressEvent("fuse", len(plan), len(plan)))
+        fuse_tiles(run, sink, tell, scheduler)
         tell(ProgressEvent("write", 0, 1, f"finishing {out.name}"))
     tell(ProgressEvent("write", 1, 1))
     return out

@@ -15,6 +15,7 @@ import numpy as np
 from ._threads import one_blas_thread
 from .degrade import Degradation
 from .errors import InputError
+from .fingerprint import Witness
 from .grid import Pair
 from .methods import Method, MethodOptions, get_method
 from .statistics import (
@@ -49,6 +50,8 @@ class Run:
         Name in the registry.
     options : MethodOptions
         As prepared for this scene.
+    pixels : (str, str)
+        Digests of all pixels of the HSI and of the MSI.
     """
 
     pair: Pair
@@ -56,6 +59,7 @@ class Run:
     plan: TilePlan
     method: str
     options: MethodOptions
+    pixels: tuple[str, str] = ("", "")
 
     @one_blas_thread()
     def tile(self, row: int, col: int) -> np.ndarray:
@@ -136,9 +140,10 @@ def prepare_run(
     good = good_bands(pair.hsi.read, pair.lr_shape, bands.good)
     if good.sum() < bands.good.sum():
         log.info("%d bands without data stay without data", bands.good.sum() - good.sum())
+    hsi, msi = Witness(pair.hsi.read), Witness(pair.msi.read)
     statistics = scene_statistics(
-        pair.hsi.read,
-        pair.msi.read,
+        hsi,
+        msi,
         pair.lr_shape,
         degradation,
         good=good,
@@ -147,7 +152,7 @@ def prepare_run(
     )
     if chosen.prepare is not None:
         options = chosen.prepare(options, statistics, lambda: _lower(pair, psf, good))
-    return Run(pair, statistics, plan, method, options)
+    return Run(pair, statistics, plan, method, options, (hsi.digest, msi.digest))
 
 
 def _lower(pair: Pair, psf: str, good: np.ndarray) -> tuple[WaldPair, np.ndarray] | None:

@@ -2,14 +2,15 @@
 
 Both kinds gather their regions in a folder beside the result, ``.NAME.partial``, one file a chunk.
 So regions may come from any thread or process, in any order, and twice; the result appears under
-its own name, complete, when the sink is closed.
+its own name, complete, when the sink is closed. With a fingerprint the folder also holds a journal
+of the finished regions, from which another run can go on.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -20,15 +21,22 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from ._bands import BandInfo
-from ._layout import RasterLayout, encode, raster_layout
-from ._output import GEOTIFF_SUFFIXES, as_output_error, check_output, remove
-from ._zarr import IMAGE, create_result, create_stage
-from .errors import InputError, OutputError
+from ._gathering import GatheringSink, check_leftover
+from ._layout import raster_layout
+from ._output import GEOTIFF_SUFFIXES, check_output
+from ._zarr import IMAGE, create_result, create_stage, open_result, open_stage
+from .errors import InputError
 from .metadata import Bands, Provenance
 
-__all__ = ["CogSink", "Sink", "ZarrSink", "check_output", "open_sink", "write_dataset"]
-
-logger = logging.getLogger(__name__)
+__all__ = [
+    "CogSink",
+    "Sink",
+    "ZarrSink",
+    "check_leftover",
+    "check_output",
+    "open_sink",
+    "write_dataset",
+]
 
 DEFAULT_CHUNKS = 256
 # Statistics and overviews that a GIS keeps beside a GeoTIFF describe the file that is replaced.
@@ -39,10 +47,13 @@ class Sink(Protocol):
     """Takes the regions of one image and makes a file of them.
 
     `write` may be called from several threads at once for different regions, and a sink may be
-    pickled to other processes of the same machine or file system; `close` and `abort` are called
-    once, by the process that opened it. Used as a context manager, a sink is closed at the end of
-    the block and aborted by an exception.
+    pickled to other processes of the same machine or file system; `record`, `close` and `abort`
+    are called by the process that opened it. Used as a context manager, a sink is closed at the end
+    of the block and aborted by an exception.
     """
+
+    #: First pixels of the regions that an interrupted run has finished already.
+    finished: frozenset[tuple[int, int]]
 
     @property
     def chunks(self) -> tuple[int, int]:
@@ -51,11 +62,14 @@ class Sink(Protocol):
     def write(self, block: NDArray[np.float32], row: int, col: int) -> None:
         """Write `block`, (band, h, w) float32 with NaN for nodata, at pixel (`row`, `col`)."""
 
+    def record(self, row: int, col: int) -> None:
+        """Put down that the region at pixel (`row`, `col`), which is one chunk, is written."""
+
     def close(self) -> None:
         """Make the result appear under its name. Regions never written are nodata."""
 
     def abort(self) -> None:
-        """Leave nothing behind. Does nothing once the sink is closed."""
+        """Leave nothing behind but what `resume` asked to keep. Does nothing once closed."""
 
     def __enter__(self) -> Self: ...
 
@@ -80,6 +94,8 @@ def open_sink(
     offset: float = 0.0,
     provenance: Provenance | None = None,
     overwrite: bool = False,
+    fingerprint: Mapping[str, Any] | None = None,
+    resume: bool = False,
 ) -> Sink:
     """Open a sink for an image of `shape`; the suffix of `path` decides which.
 
@@ -105,123 +121,29 @@ def open_sink(
         Written into the attributes or tags.
     overwrite : bool
         Replace an existing result. It stays as it is until the new one is complete.
+    fingerprint : mapping, optional
+        Whatever the values depend on, JSON-able: equal ones mean equal values. With it a journal of
+        the regions that were recorded is kept.
+    resume : bool
+        Needs a fingerprint. Go on with the regions of an interrupted run, if there is one, see
+        `Sink.finished`; and if this one is interrupted, keep those that are recorded.
 
     Raises
     ------
+    ResumeError
+        If the interrupted run has another fingerprint; without `resume` and `overwrite`, if there
+        is one that was asked to keep its regions.
     OutputError
-        See `check_output`; also for sizes and types that do not fit together.
+        See `check_output`; also for sizes and types that do not fit together, and if another run
+        is writing to `path`.
     """
     path = check_output(path, overwrite=overwrite)
     layout = raster_layout(shape, geobox, chunks, bands, dtype, nodata, scale, offset, provenance)
     kind = CogSink if path.suffix.lower() in GEOTIFF_SUFFIXES else ZarrSink
-    return kind(path, layout, overwrite=overwrite)
+    return kind(path, layout, overwrite=overwrite, fingerprint=fingerprint, resume=resume)
 
 
-class _GatheringSink:
-    """What both sinks share: regions go to a Zarr array in a folder beside the result."""
-
-    def __init__(self, path: Path, layout: RasterLayout, *, overwrite: bool) -> None:
-        self.path = path
-        self.layout = layout
-        self.overwrite = overwrite
-        self._partial = path.parent / f".{path.name}.partial"
-        self._marker = self._partial / "in-progress"
-        self._open = True
-        self._clipped = False
-        try:
-            with as_output_error(path):
-                # What lies there was left by a run that was killed.
-                remove(self._partial)
-                self._partial.mkdir()
-                self._marker.touch()
-                self._array = self._create()
-        except BaseException:
-            self.abort()
-            raise
-
-    @property
-    def chunks(self) -> tuple[int, int]:
-        return self.layout.chunks
-
-    def _create(self) -> Any:
-        raise NotImplementedError
-
-    def _publish(self) -> None:
-        raise NotImplementedError
-
-    def write(self, block: NDArray[np.float32], row: int, col: int) -> None:
-        if not self._open:
-            raise OutputError(f"{self.path.name} is closed: open a new sink to write to it")
-        self._check_region(block.shape, row, col)
-        stored, clipped = encode(block, self.layout)
-        if clipped and not self._clipped:
-            self._clipped = True
-            logger.warning(
-                "values beyond the range of int16 were clipped in %s: a larger scale than %g "
-                "would keep them",
-                self.path.name,
-                self.layout.scale,
-            )
-        rows, cols = slice(row, row + block.shape[1]), slice(col, col + block.shape[2])
-        self._check_alive()
-        with as_output_error(self.path):
-            self._array[:, rows, cols] = stored
-
-    def close(self) -> None:
-        if not self._open:
-            return
-        check_output(self.path, overwrite=self.overwrite)
-        self._check_alive()
-        with as_output_error(self.path):
-            self._publish()
-            remove(self._partial)
-        self._open = False
-
-    def abort(self) -> None:
-        if self._open:
-            self._open = False
-            shutil.rmtree(self._partial, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        try:
-            if kind is None:
-                self.close()
-        finally:
-            self.abort()
-
-    def _check_alive(self) -> None:
-        """Zarr would make a removed folder anew, without the regions that were in it."""
-        if not self._marker.exists():
-            raise OutputError(
-                f"{self._partial} was removed while {self.path.name} was being written: start "
-                "again and leave it alone"
-            )
-
-    def _check_region(self, shape: tuple[int, ...], row: int, col: int) -> None:
-        bands, *size = self.layout.shape
-        if len(shape) != 3 or shape[0] != bands:
-            raise OutputError(f"a region has shape {shape}: it must be ({bands}, height, width)")
-        for start, length, chunk, total in zip(
-            (row, col), shape[1:], self.layout.chunks, size, strict=True
-        ):
-            stop = start + length
-            inside = 0 <= start < stop <= total
-            if not inside or start % chunk or (stop % chunk and stop != total):
-                raise OutputError(
-                    f"a region of {shape[1:]} pixels at {(row, col)} does not lie on the regions "
-                    f"of {self.layout.chunks} of an image of {tuple(size)}: align it with them"
-                )
-
-
-class CogSink(_GatheringSink):
+class CogSink(GatheringSink):
     """Cloud-optimised GeoTIFF, interleaved by band, with overviews.
 
     While it is closed, up to twice its uncompressed size is needed on the disk.
@@ -230,30 +152,40 @@ class CogSink(_GatheringSink):
     def _create(self) -> Any:
         return create_stage(self._partial / "stage.zarr", self.layout)
 
+    def _reopen(self) -> Any:
+        return open_stage(self._partial / "stage.zarr")
+
+    @property
+    def _tiled(self) -> Path:
+        return self._partial / "tiled.tif"
+
+    def _assembled(self) -> bool:
+        return self._tiled.exists()
+
     def _publish(self) -> None:
         from . import _cog
 
-        tiled, result = self._partial / "tiled.tif", self._partial / "result.tif"
-        if not tiled.exists():
+        result = self._partial / "result.tif"
+        if not self._assembled():
             unfinished = self._partial / "unfinished.tif"
             _cog.write_tiled(self._array, self.layout, unfinished)
-            os.replace(unfinished, tiled)
-            # From here on the tiled file has everything: give its space to the copy.
-            shutil.rmtree(self._partial / "stage.zarr")
-        _cog.copy_optimised(tiled, self.layout, result)
-        with open(result, "rb+") as file:
-            # A full network disk or quota may show only now.
-            os.fsync(file.fileno())
-        os.replace(result, self.path)
+            _replace_durably(unfinished, self._tiled)
+        # The tiled file has everything: give the space of the regions to the copy.
+        shutil.rmtree(self._partial / "stage.zarr", ignore_errors=True)
+        _cog.copy_optimised(self._tiled, self.layout, result)
+        _replace_durably(result, self.path)
         for suffix in _SIDECARS:
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
 
 
-class ZarrSink(_GatheringSink):
+class ZarrSink(GatheringSink):
     """Zarr v3 group, written in place: the chunks of the result are the regions."""
 
     def _create(self) -> Any:
         return create_result(self._partial / "result", self.layout)
+
+    def _reopen(self) -> Any:
+        return open_result(self._partial / "result")
 
     def _publish(self) -> None:
         old = self._partial / "replaced"
@@ -265,6 +197,13 @@ class ZarrSink(_GatheringSink):
             if os.path.lexists(old):
                 os.replace(old, self.path)
             raise
+
+
+def _replace_durably(new: Path, path: Path) -> None:
+    with open(new, "rb+") as file:
+        # A full network disk or quota may show only now.
+        os.fsync(file.fileno())
+    os.replace(new, path)
 
 
 def write_dataset(

@@ -63,7 +63,7 @@ def _run(args: argparse.Namespace) -> int:
             warnings.simplefilter("ignore")
         stack.enter_context(log_to(reporter, args.verbose, args.quiet))
         try:
-            with stoppable(getattr(args, "stop_on_eof", False)), reporter:
+            with stoppable(getattr(args, "stop_on_eof", False), context.stop), reporter:
                 code = args.run(context) or 0
         except (Exception, KeyboardInterrupt) as error:
             code, sentence = _outcome(error, context)
@@ -72,14 +72,20 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _outcome(error: BaseException, context: Context) -> tuple[int, str]:
-    """Exit code and sentence for what ended a command."""
-    from ..errors import EmrdiffError, OutputError
+    """Exit code and sentence for what ended a command, with what was noted on its way."""
+    code, sentence = _verdict(error, context)
+    return code, "; ".join((sentence, *getattr(error, "__notes__", ())))
+
+
+def _verdict(error: BaseException, context: Context) -> tuple[int, str]:
+    from ..errors import EmrdiffError, OutputError, ResumeError
 
     if isinstance(error, KeyboardInterrupt | BrokenPipeError):
         return CANCELLED, "cancelled"
     if isinstance(error, EmrdiffError):
         # Where the user asked us to write was checked before: what fails then is the disk.
-        failed = isinstance(error, OutputError) and context.working
+        written = isinstance(error, OutputError) and not isinstance(error, ResumeError)
+        failed = written and context.working
         return (FAILED if failed else BAD_INPUT), one_line(error)
     if isinstance(error, ModuleNotFoundError) and error.name:
         name = error.name.partition(".")[0]

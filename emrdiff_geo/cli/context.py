@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from .stopping import Stop
 
 if TYPE_CHECKING:
     from .progress import Reporter
@@ -25,11 +27,14 @@ class Context:
         Told of progress, notes and the result.
     working : bool
         Set once all that the user asked for has been checked and work begins.
+    stop : Stop
+        How requests to stop are met.
     """
 
     args: argparse.Namespace
     reporter: Reporter
     working: bool = False
+    stop: Stop = field(default_factory=Stop)
 
     def given(self, names: Iterable[str]) -> dict[str, Any]:
         """Options that were typed; what was not is left to the library's own defaults."""

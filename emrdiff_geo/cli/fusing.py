@@ -7,9 +7,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ..execute import Progress, ProgressEvent
 from ..fusion import fuse_to_file, plan_fusion
 from ..methods import get_method
-from ..sinks import check_output
+from ..sinks import check_leftover, check_output
 from .context import Context
 from .inputs import check_free
 from .progress import for_events
@@ -34,12 +35,31 @@ def fuse_pair(context: Context) -> Path:
     args, options = context.args, fuse_options(context)
     check_free(args.out, args.overwrite, args.hsi, args.msi)
     check_output(args.out, overwrite=args.overwrite)
+    check_leftover(args.out, resume=args.resume, overwrite=args.overwrite)
     if "method" in options:
         get_method(options["method"])
     context.working = True
     progress = for_events(context.reporter)
-    pair = args.hsi, args.msi
-    return fuse_to_file(*pair, args.out, overwrite=args.overwrite, progress=progress, **options)
+    return fuse_to_file(
+        args.hsi,
+        args.msi,
+        args.out,
+        overwrite=args.overwrite,
+        resume=args.resume,
+        scheduler=args.dask,
+        progress=_by_tiles(progress, context) if args.resume else progress,
+        **options,
+    )
+
+
+def _by_tiles(progress: Progress, context: Context) -> Progress:
+    """Let a request to stop wait for the end of the tile in hand, which will be kept."""
+
+    def tell(event: ProgressEvent) -> None:
+        progress(event)
+        context.stop.between(waits=event.stage == "fuse" and event.done < event.total)
+
+    return tell
 
 
 def plan(context: Context) -> None:

@@ -26,8 +26,9 @@ VALUES = (
     "steps",
     "seed",
     "psf",
+    "dask",
 )
-SWITCHES = ("no-self-check", "coregister", "force")
+SWITCHES = ("no-self-check", "coregister", "force", "resume")
 _YES, _NO = ("1", "yes", "true", "x"), ("", "0", "no", "false")
 
 

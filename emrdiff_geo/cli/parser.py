@@ -199,6 +199,16 @@ def _add_fuse(commands) -> None:  # type: ignore[no-untyped-def]
         const=True,
         help="fuse images that lie more than an HSI pixel off each other as they are",
     )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on where an interrupted run ended, and keep what is done if this one is",
+    )
+    parser.add_argument(
+        "--dask",
+        metavar="ADDRESS|threads",
+        help="compute tiles by the workers of a dask cluster, or in threads (one after the other)",
+    )
     _overwrite(parser)
 
 

@@ -23,21 +23,39 @@ class Stopped(KeyboardInterrupt):
 _PATIENCE_S = 5.0
 
 
-class _Stop:
-    """Signal handler."""
+class Stop:
+    """Signal handler: raises `Stopped`, at once or when a piece of work is done.
+
+    Attributes
+    ----------
+    waits : bool
+        Whether a piece of work is in hand that is worth finishing.
+    wanted : bool
+        Whether somebody wants the run to end meanwhile.
+    """
 
     def __init__(self) -> None:
         self.at = -math.inf
+        self.waits = self.wanted = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
-        if now - self.at > _PATIENCE_S:
-            self.at = now
+        if now - self.at <= _PATIENCE_S:
+            return
+        self.at = now
+        if not self.waits or self.wanted:
+            raise Stopped
+        self.wanted = True
+
+    def between(self, waits: bool) -> None:
+        """Tell that no piece of work is in hand just now, and whether one begins."""
+        self.waits = waits
+        if self.wanted:
             raise Stopped
 
 
 @contextmanager
-def stoppable(on_eof: bool = False) -> Iterator[None]:
+def stoppable(on_eof: bool = False, stop: Stop | None = None) -> Iterator[None]:
     """Raise `Stopped` in the main thread on SIGINT, SIGTERM and, if asked, at the end of stdin.
 
     Parameters
@@ -45,6 +63,8 @@ def stoppable(on_eof: bool = False) -> Iterator[None]:
     on_eof : bool
         Watch standard input: whoever started the run closes it to cancel, and it closes by itself
         when that program dies.
+    stop : Stop, optional
+        The handler, for who wants to finish something first; by default nobody does.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # signals are the main thread's
@@ -52,7 +72,7 @@ def stoppable(on_eof: bool = False) -> Iterator[None]:
     # Also where SIGINT is ignored, as in a shell script's background jobs: it is a wish all the
     # same.
     numbers = (signal.SIGINT, signal.SIGTERM)
-    stop = _Stop()
+    stop = stop or Stop()
     before = {number: signal.signal(number, stop) for number in numbers}
     over = threading.Event()
     if on_eof:

@@ -1,0 +1,128 @@
+"""Tiles by other threads and processes: same bytes."""
+
+import os
+import signal
+
+import pytest
+from cli_scenes import make_files, run
+from partial_runs import finished
+from scenes import pair
+from sink_scene import SUFFIXES, digest
+
+from emrdiff_geo.errors import ResumeError
+from emrdiff_geo.fusion import fuse_to_file
+
+OPTIONS = {"method": "regression", "tile": 32}
+
+
+@pytest.fixture(scope="module")
+def scene():
+    return pair(96, 128, 4)[:2]
+
+
+@pytest.fixture(scope="module")
+def unbroken(scene, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unbroken")
+    return {s: digest(fuse_to_file(*scene, folder / f"out.{s}", **OPTIONS)) for s in SUFFIXES}
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    distributed = pytest.importorskip("distributed")
+    options = {"processes": True, "threads_per_worker": 1, "dashboard_address": None}
+    with (
+        distributed.LocalCluster(n_workers=2, **options) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_same_bytes_by_threads(scene, unbroken, tmp_path, suffix):
+    out = fuse_to_file(*scene, tmp_path / f"out.{suffix}", scheduler="threads", **OPTIONS)
+    assert digest(out) == unbroken[suffix]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_same_bytes_by_two_processes(scene, unbroken, tmp_path, suffix, cluster):
+    events = []
+    out = tmp_path / f"out.{suffix}"
+    fuse_to_file(*scene, out, scheduler=cluster, progress=events.append, **OPTIONS)
+    assert digest(out) == unbroken[suffix]
+    assert [e.done for e in events if e.stage == "fuse"] == list(range(13))
+
+
+def test_one_small_task_a_tile(scene, tmp_path, cluster):
+    seen = cluster.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.transition_log))
+    fuse_to_file(*scene, tmp_path / "out.zarr", scheduler=cluster, **OPTIONS)
+
+    def keys(dask_scheduler):
+        log = list(dask_scheduler.transition_log)[seen:]
+        return {str(entry[0]) for entry in log if entry[2] == "processing"}
+
+    assert len(cluster.run_on_scheduler(keys)) == 12
+
+
+def test_the_network_gives_the_same_bytes_in_a_process_of_its_own(scene, tmp_path, cluster):
+    network = {"method": "emrdiff", "tile": 64, "steps": 2, "device": "cpu", "self_check": False}
+    here = fuse_to_file(*scene, tmp_path / "out.zarr", **network)
+    first = digest(here)
+    there = fuse_to_file(*scene, here, overwrite=True, scheduler=cluster, **network)
+    assert digest(there) == first
+
+
+@pytest.mark.parametrize("how", ["threads", "processes"])
+def test_a_run_that_is_stopped_goes_on_with_any_workers(scene, unbroken, tmp_path, cluster, how):
+    scheduler = "threads" if how == "threads" else cluster
+    out = tmp_path / "out.tif"
+
+    def stop(event):
+        if event.stage == "fuse" and event.done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fuse_to_file(*scene, out, resume=True, scheduler=scheduler, progress=stop, **OPTIONS)
+    assert len(finished(out)) == 5
+    with pytest.raises(ResumeError):
+        fuse_to_file(*scene, out, scheduler=scheduler, **OPTIONS)
+    fuse_to_file(*scene, out, resume=True, **OPTIONS)
+    assert digest(out) == unbroken["tif"]
+    assert os.listdir(tmp_path) == [out.name]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+def test_a_worker_that_is_killed_is_replaced(scene, unbroken, tmp_path, cluster):
+    before = cluster.run(os.getpid)
+
+    def kill(event):
+        if event.stage == "fuse" and event.done == 2:
+            os.kill(next(iter(before.values())), signal.SIGKILL)
+
+    out = fuse_to_file(*scene, tmp_path / "out.tif", scheduler=cluster, progress=kill, **OPTIONS)
+    assert digest(out) == unbroken["tif"]
+    cluster.wait_for_workers(2, timeout=30)
+    assert set(cluster.run(os.getpid).values()) != set(before.values())
+
+
+def test_errors_of_tiles_arrive(scene, tmp_path, monkeypatch):
+    from emrdiff_geo.pipeline import Run
+
+    def fail(self, row, col):
+        raise ValueError(f"tile {row}, {col} failed")
+
+    monkeypatch.setattr(Run, "tile", fail)
+    with pytest.raises(ValueError, match="tile 0, "):
+        fuse_to_file(*scene, tmp_path / "out.tif", scheduler="threads", **OPTIONS)
+    assert os.listdir(tmp_path) == []
+
+
+def test_no_scheduler_is_one_sentence(tmp_path_factory, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("emrdiff_geo.workers._TIMEOUT_S", 0.5)
+    files = make_files(tmp_path_factory.mktemp("files"))
+    arguments = ["fuse", files["hsi"], files["msi"], tmp_path / "o.tif", "--method", "bicubic"]
+    assert run(*arguments, "--dask", "tcp://127.0.0.1:9") == 2
+    notes = capsys.readouterr().err
+    assert "no dask scheduler answers at tcp://127.0.0.1:9" in notes
+    assert os.listdir(tmp_path) == []
+    assert run(*arguments, "--dask", "threads") == 0
