@@ -19,6 +19,7 @@ from .errors import GridError, InputError
 from .grid import BandInfo, Pair, geobox_of, pair_scenes
 from .metrics import as_readable, block_side, blocks, measure
 from .resample import PixelMap
+from .sources import ArraySource, BandsSource, ResampledSource
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -339,21 +340,6 @@ def pair_on_grid(
     return pair
 
 
-@dataclass(frozen=True, eq=False)
-class _BandsOf:
-    """Some bands of a source."""
-
-    source: Any
-    bands: NDArray[np.intp]
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        return len(self.bands), *self.source.shape[1:]
-
-    def read(self, rows: slice, cols: slice) -> NDArray[np.float32]:
-        return self.source.read(rows, cols)[self.bands]
-
-
 def _agreement(
     fused: xr.DataArray,
     pair: Pair,
@@ -375,13 +361,15 @@ def _agreement(
     found = consistency(
         fused[used],
         pair.ratio,
-        hsi=_BandsOf(pair.hsi, used),
+        hsi=BandsSource(pair.hsi, used),
         msi=pair.msi if with_msi else None,
         response=None if response is None else np.asarray(response)[:, used],
         offset=pair.offset,
         psf=psf,
         block=block,
     )
+    if isinstance(pair.hsi, ResampledSource):
+        found = _on_own_pixels(found, fused, pair, used)
     per_band = {
         key: _spread(values, used, n_bands) if key.startswith("hsi") else values
         for key, values in found.per_band.items()
@@ -391,3 +379,13 @@ def _agreement(
     full = np.zeros((len(found.response), n_bands))
     full[:, used] = found.response
     return Consistency(found.spectral, found.spatial, per_band, full)
+
+
+def _on_own_pixels(
+    found: Consistency, fused: xr.DataArray, pair: Pair, used: NDArray[np.intp]
+) -> Consistency:
+    """Replace what was measured against a resampled HSI by exact means over the HSI's pixels."""
+    averaged = ResampledSource(ArraySource(fused), pair.target, pair.hsi.source_geobox)
+    own = consistency(BandsSource(averaged, used), 1, hsi=BandsSource(pair.hsi.source, used))
+    per_band = {**found.per_band, **own.per_band}
+    return Consistency(own.spectral, found.spatial, per_band, found.response)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ._threads import one_blas_thread
+from .agreement import agree_with_hsi
 from .degrade import Degradation
 from .errors import InputError
 from .fingerprint import Witness
@@ -84,6 +85,8 @@ class Run:
         if valid.any():
             method = get_method(self.method)
             fused = method.fuse_tile(lr, hr, self.statistics, self.options, tile.origin)
+            window = rows.as_slice(), cols.as_slice()
+            fused = agree_with_hsi(fused, self.pair, *window, self.statistics.good)
             out[self.statistics.good] = np.where(valid, fused[:, *tile.inner], np.nan)
         return out
 

@@ -230,3 +230,27 @@ class ResampledSource:
         covered = np.where(inside > self.edge - 1e-6, 0.5 * inside, 0.5)
         mean = weighted_mean(values.reshape(len(values), -1), found.weights, covered)
         return mean.reshape(-1, *size)
+
+
+@dataclass(frozen=True, eq=False)
+class BandsSource:
+    """Some bands of another source.
+
+    Parameters
+    ----------
+    source : Source
+    bands : ndarray
+        Indices of the bands, or a mask.
+    """
+
+    source: Source
+    bands: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Bands, rows and columns."""
+        return len(np.arange(self.source.shape[0])[self.bands]), *self.source.shape[1:]
+
+    def read(self, rows: slice, cols: slice) -> np.ndarray:
+        """Read a window, see `Source.read`."""
+        return self.source.read(rows, cols)[self.bands]
