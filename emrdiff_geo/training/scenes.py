@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 import numpy as np
@@ -144,9 +146,19 @@ def batches(
         # A forked child of a process that runs torch threads can hang.
         multiprocessing_context="spawn" if workers else None,
         prefetch_factor=4 if workers else None,
+        worker_init_fn=_leave_at_once,
     )
     for batch in loader:
         yield {k: _to(v, device) for k, v in batch.items()}
+
+
+def _leave_at_once(worker: int) -> None:
+    """End a worker without running the destructors of its libraries.
+
+    One of them destroys a thread that still runs, which prints "terminate called without an active
+    exception" over the user's progress; a worker holds nothing that has to be put in order.
+    """
+    Finalize(None, os._exit, args=(0,), exitpriority=-1000)
 
 
 def _to(value: torch.Tensor, device: str) -> torch.Tensor:
