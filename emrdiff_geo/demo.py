@@ -137,7 +137,7 @@ def run_demo(
     learned = _adapted(hsi, msi, adapted, weights, minutes, tell)
     runs = {name: {"method": name, "weights": weights} for name in METHODS}
     runs[ADAPTED] = {"method": "emrdiff", "weights": str(adapted)}
-    with _notes_hidden("emrdiff_geo.fusion"):
+    with _notes_hidden("emrdiff_geo.coregister"):
         results, scores = _compared(hsi, msi, reference, runs, tell)
         best = max(scores, key=lambda name: scores[name]["PSNR"])
         tell(ProgressEvent("write", 0, 2, "GeoTIFF"))
