@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from math import ceil
 from pathlib import Path
@@ -55,7 +56,7 @@ def check_leftover(path: str | Path, *, resume: bool, overwrite: bool) -> None:
         )
 
 
-class GatheringSink:
+class GatheringSink(ABC):
     """What all sinks share: regions go to a Zarr array in a folder beside the result."""
 
     def __init__(
@@ -90,19 +91,21 @@ class GatheringSink:
     def chunks(self) -> tuple[int, int]:
         return self.layout.chunks
 
+    @abstractmethod
     def _create(self) -> Any:
-        raise NotImplementedError
+        """Empty array to gather the regions in."""
 
+    @abstractmethod
     def _reopen(self) -> Any:
         """Array of an earlier run, or None if there is none any more."""
-        raise NotImplementedError
 
     def _assembled(self) -> bool:
         """Whether an earlier run got so far that its array is needed no more."""
         return False
 
+    @abstractmethod
     def _publish(self) -> None:
-        raise NotImplementedError
+        """Make the result of what is gathered, under its own name."""
 
     def write(self, block: NDArray[np.float32], row: int, col: int) -> None:
         if not self._open:

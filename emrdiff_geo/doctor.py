@@ -248,7 +248,8 @@ def _torch(found: Diagnosis) -> dict[str, Any]:
 
 
 def _weights(found: Diagnosis) -> dict[str, Any]:
-    from .model.weights import digest, load_state, read_config, weights_names, weights_path
+    from .model.weights import load_state, read_config
+    from .weightfiles import digest, weights_names, weights_path
 
     shipped = {}
     for name in weights_names():

@@ -116,7 +116,7 @@ def prepare_run(
     tile: int = 256,
     overlap: int | None = None,
 ) -> Run:
-    """Measure the scene and make a run ready; reads both images once.
+    """Measure the scene and make a run ready; reads the MSI once and the HSI twice.
 
     Parameters
     ----------

@@ -87,7 +87,7 @@ def _same_file(old: str, new: str) -> bool:
 
 
 def _digest(weights: str) -> str:
-    from .model.weights import digest, weights_path
+    from .weightfiles import digest, weights_path
 
     return digest(weights_path(weights))
 

@@ -80,7 +80,7 @@ def make_files(folder: Path) -> dict[str, str]:
 
 def _damaged_weights(path: Path) -> None:
     """The shipped weights with their tail cut off, beside their intact description."""
-    from emrdiff_geo.model.weights import weights_path
+    from emrdiff_geo.weightfiles import weights_path
 
     shipped = weights_path("universal")
     path.write_bytes(shipped.read_bytes()[:5000])

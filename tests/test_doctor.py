@@ -51,7 +51,7 @@ def test_a_broken_library_is_a_finding_and_no_crash(monkeypatch):
 def test_damaged_weights_are_found(monkeypatch, tmp_path):
     (tmp_path / "universal.safetensors").write_bytes(b"nothing")
     (tmp_path / "universal.json").write_text("{}")
-    monkeypatch.setattr("emrdiff_geo.model.weights.SHIPPED", tmp_path)
+    monkeypatch.setattr("emrdiff_geo.weightfiles.SHIPPED", tmp_path)
     found = doctor.Diagnosis()
     assert doctor._weights(found) == {}
     assert "damaged" in found.findings[0].problem
@@ -59,7 +59,7 @@ def test_damaged_weights_are_found(monkeypatch, tmp_path):
 
 
 def test_a_build_without_weights_is_only_warned_of(monkeypatch, tmp_path):
-    monkeypatch.setattr("emrdiff_geo.model.weights.SHIPPED", tmp_path)
+    monkeypatch.setattr("emrdiff_geo.weightfiles.SHIPPED", tmp_path)
     found = doctor.Diagnosis()
     assert doctor._weights(found) == {}
     assert found.ok

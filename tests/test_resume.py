@@ -153,8 +153,9 @@ def test_one_other_pixel_is_noticed(scene, unbroken, tmp_path, which):
 
 
 def test_another_seed_or_other_weights_are_named(scene, tmp_path):
-    from emrdiff_geo.model.weights import digest as digest_of
-    from emrdiff_geo.model.weights import load_model, save_weights, weights_path
+    from emrdiff_geo.model.weights import load_model, save_weights
+    from emrdiff_geo.weightfiles import digest as digest_of
+    from emrdiff_geo.weightfiles import weights_path
 
     out = tmp_path / "out.zarr"
     network = {"method": "emrdiff", "tile": 64, "steps": 2, "device": "cpu", "self_check": False}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 
 from .context import DONE, FAILED, Context
 from .progress import for_events, print_table
@@ -14,11 +13,11 @@ def methods(context: Context) -> None:
     """List what can be chosen by name."""
     from ..methods import METHODS
     from ..sensors import sensor_names
+    from ..weightfiles import weights_names
 
-    folder = Path(__file__).parent.parent / "weights"
     found = {
         "methods": {name: method.summary for name, method in METHODS.items()},
-        "weights": sorted(path.stem for path in folder.glob("*.safetensors")),
+        "weights": weights_names(),
         "responses": list(sensor_names()),
     }
     if context.args.json:

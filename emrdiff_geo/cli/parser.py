@@ -73,7 +73,9 @@ def _verbosity(parser: argparse.ArgumentParser, verbose: object, quiet: object) 
     )
 
 
-def _command(commands, name: str, module: str, text: str, progress: bool = True):  # type: ignore[no-untyped-def]
+def _command(
+    commands: argparse._SubParsersAction, name: str, module: str, text: str, progress: bool = True
+) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
     _verbosity(parser, argparse.SUPPRESS, argparse.SUPPRESS)
     parser.set_defaults(run=_lazy(module, name))
@@ -165,7 +167,7 @@ def _tiling(parser: argparse.ArgumentParser) -> None:
     _wavelengths(parser)
 
 
-def _add_fuse(commands) -> None:  # type: ignore[no-untyped-def]
+def _add_fuse(commands: argparse._SubParsersAction) -> None:
     parser = _command(commands, "fuse", "fusing", "fuse a pair: the HSI's bands on the MSI's grid")
     _pair(parser)
     parser.add_argument(
@@ -212,7 +214,7 @@ def _add_fuse(commands) -> None:  # type: ignore[no-untyped-def]
     _overwrite(parser)
 
 
-def _add_batch(commands) -> None:  # type: ignore[no-untyped-def]
+def _add_batch(commands: argparse._SubParsersAction) -> None:
     text = "fuse the pairs of a manifest, one after the other"
     parser = _command(commands, "batch", "batching", text)
     parser.add_argument(
@@ -226,7 +228,7 @@ def _add_batch(commands) -> None:  # type: ignore[no-untyped-def]
     )
 
 
-def _add_plan(commands) -> None:  # type: ignore[no-untyped-def]
+def _add_plan(commands: argparse._SubParsersAction) -> None:
     text = "tell grids, ratio, tiles and memory of a fusion, from headers only"
     parser = _command(commands, "plan", "fusing", text, progress=False)
     _pair(parser)
@@ -234,7 +236,7 @@ def _add_plan(commands) -> None:  # type: ignore[no-untyped-def]
     parser.add_argument("--json", action="store_true", help="as JSON")
 
 
-def _add_simulate(commands) -> None:  # type: ignore[no-untyped-def]
+def _add_simulate(commands: argparse._SubParsersAction) -> None:
     text = "make a pair and its reference from one HSI (Wald's protocol)"
     parser = _command(commands, "simulate", "scenes", text)
     parser.add_argument(
@@ -265,7 +267,7 @@ def _add_simulate(commands) -> None:  # type: ignore[no-untyped-def]
     _overwrite(parser)
 
 
-def _add_evaluate(commands) -> None:  # type: ignore[no-untyped-def]
+def _add_evaluate(commands: argparse._SubParsersAction) -> None:
     text = "judge a fused image, by a reference or by the images it was made from"
     parser = _command(commands, "evaluate", "scenes", text)
     parser.add_argument("fused", metavar="FUSED", help="result of a fusion")
@@ -304,7 +306,7 @@ def _training(parser: argparse.ArgumentParser, minutes: str) -> None:
     _device(parser)
 
 
-def _add_train(commands) -> None:  # type: ignore[no-untyped-def]
+def _add_train(commands: argparse._SubParsersAction) -> None:
     parser = _command(
         commands, "train", "training", "train the network on simulated pairs of many HSIs"
     )
@@ -361,7 +363,7 @@ def _ablations(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_adapt(commands) -> None:  # type: ignore[no-untyped-def]
+def _add_adapt(commands: argparse._SubParsersAction) -> None:
     parser = _command(
         commands, "adapt", "training", "adapt weights to one pair, without a reference"
     )
@@ -377,19 +379,19 @@ def _add_adapt(commands) -> None:  # type: ignore[no-untyped-def]
     _overwrite(parser)
 
 
-def _add_methods(commands) -> None:  # type: ignore[no-untyped-def]
+def _add_methods(commands: argparse._SubParsersAction) -> None:
     text = "list fusion methods, weights and spectral responses"
     parser = _command(commands, "methods", "about", text, progress=False)
     parser.add_argument("--json", action="store_true", help="as JSON")
 
 
-def _add_doctor(commands) -> None:  # type: ignore[no-untyped-def]
+def _add_doctor(commands: argparse._SubParsersAction) -> None:
     text = "check the installation and say what to do about it"
     parser = _command(commands, "doctor", "about", text, progress=False)
     parser.add_argument("--json", action="store_true", help="as JSON")
 
 
-def _add_demo(commands) -> None:  # type: ignore[no-untyped-def]
+def _add_demo(commands: argparse._SubParsersAction) -> None:
     text = "fuse a real scene by all methods: table, figure and GeoTIFF in one folder"
     parser = _command(commands, "demo", "about", text)
     parser.add_argument("--out", metavar="DIR", default="demo-output", help="folder (demo-output)")

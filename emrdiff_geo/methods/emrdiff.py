@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import MethodError, WeightsError
 from ..noise import pixel_noise
 from ..statistics import SceneStatistics
+from ..weightfiles import digest, weights_path
 from .options import Lower, MethodOptions
 from .state import ChainState, build_state, deviation, node_basis, universal_state
 
@@ -55,7 +56,7 @@ def prepare_emrdiff(
     WeightsError, MethodError
         If the weights cannot serve this scene.
     """
-    from ..model.weights import digest, read_config, weights_path
+    from ..model.weights import read_config
 
     path = weights_path(options.weights)
     config = read_config(path)
@@ -172,7 +173,7 @@ def run_chain(
     import torch
 
     from ..model.diffusion import sample
-    from ..model.estimate import estimate
+    from ..model.estimate import estimate, remove_visible
 
     height, width = state.edge.shape
     pads = [_alignment(o, n, model.multiple) for o, n in zip(origin, (height, width), strict=True)]
@@ -205,17 +206,12 @@ def run_chain(
 
         def predict(x_t: torch.Tensor, t: int) -> torch.Tensor:
             x0 = estimate(model, x_t, a0, t, edge, guide, scalars, schedule)[0] * mask
-            return x0 if not filters else _consistent(x0, filters, inner)
+            if filters:
+                x0[inner] = remove_visible(x0[inner], *filters)
+            return x0
 
         x0 = sample(predict, a0, edge, schedule, noise)
         return x0[0][inner].float().cpu().numpy()
-
-
-def _consistent(x0, filters, inner: tuple):
-    """Take out of a deviation what the HSI would have seen: degrading it must leave nothing."""
-    x0 = x0.clone()
-    x0[inner] -= filters[0] @ x0[inner] @ filters[1].T
-    return x0
 
 
 def _alignment(origin: int, size: int, multiple: int) -> tuple[int, int]:

@@ -53,3 +53,21 @@ def estimate(
     skip, out = precondition(t, weight, schedule)
     gate = GATE_RATE * model.gate[:, None, None]
     return a0 + gate * (skip * (x_t - a0) + out * full), tuple(coarse)
+
+
+def remove_visible(deviation: Tensor, along_y: Tensor, along_x: Tensor) -> Tensor:
+    """Take out of a deviation from the prior what the HSI would have seen.
+
+    The prior agrees with the HSI already: degrading the deviation has to leave nothing.
+
+    Parameters
+    ----------
+    deviation : Tensor, shape (..., h, w)
+    along_y, along_x : Tensor, shapes (..., h, h) and (..., w, w)
+        Degrading and interpolating again, along each axis.
+
+    Returns
+    -------
+    Tensor, shape (..., h, w)
+    """
+    return deviation - along_y @ deviation @ along_x.transpose(-1, -2)

@@ -7,7 +7,6 @@ downloaded.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
@@ -19,12 +18,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from ..errors import WeightsError
+from ..weightfiles import digest
 from .bafunet import BAFUNet, NetworkConfig
 from .diffusion import PseudoBands, Residual
 from .published import load_published
 from .schedule import Schedule
 
-SHIPPED = Path(__file__).parent.parent / "weights"
 FORMAT = 1
 
 
@@ -84,31 +83,6 @@ class ModelConfig:
         return cls(network=network, nodes_nm=nodes, **values)
 
 
-def weights_names() -> list[str]:
-    """Names of the weights shipped with the package."""
-    return sorted(p.stem for p in SHIPPED.glob("*.safetensors"))
-
-
-def weights_path(name_or_path: str | Path) -> Path:
-    """Path of a weights file from a shipped name or a path.
-
-    Raises
-    ------
-    WeightsError
-        If neither exists.
-    """
-    shipped = SHIPPED / f"{name_or_path}.safetensors"
-    if str(name_or_path) in weights_names():
-        return shipped
-    path = Path(name_or_path)
-    if not path.is_file():
-        raise WeightsError(
-            f"there are no weights '{name_or_path}': give a .safetensors file or one of the "
-            f"shipped names ({', '.join(weights_names()) or 'none in this build'})"
-        )
-    return path
-
-
 def save_weights(
     path: str | Path,
     state: dict[str, torch.Tensor],
@@ -129,11 +103,6 @@ def save_weights(
     partial.write_bytes(save(tensors))
     partial.replace(path)
     return digest(path)
-
-
-def digest(path: str | Path) -> str:
-    """First 16 hexadecimal digits of the file's SHA-256."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
 
 
 def read_config(path: str | Path) -> ModelConfig:

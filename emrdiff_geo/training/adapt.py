@@ -7,7 +7,6 @@ out: where adaptation does not help there, the weights stay as they were.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,23 +18,16 @@ from ..errors import InputError, MethodError, OutputError, WeightsError
 from ..fusion import ImageOrPath, open_pair
 from ..methods.emrdiff import resolve_device, run_chain
 from ..methods.options import MethodOptions
+from ..methods.state import universal_state
 from ..model.bafunet import BAFUNet
-from ..model.weights import (
-    ModelConfig,
-    digest,
-    load_state,
-    read_config,
-    save_weights,
-    weights_path,
-)
+from ..model.weights import ModelConfig, load_state, read_config, save_weights
 from ..statistics import WaldPair, good_bands
 from ..wald import one_ratio_lower
-from .draws import DrawConfig, Patches, cut_patches, state_and_target
+from ..weightfiles import digest, weights_path
+from .draws import DrawConfig, Patches, cut_patches
 from .scenes import batches
 from .trainer import Progress, TrainConfig, Trainer
 from .validate import psnr
-
-log = logging.getLogger(__name__)
 
 #: Share of the degraded scene that is held out.
 HELD_OUT = 0.25
@@ -158,7 +150,7 @@ def adapt(
     metrics = trainer.run(lambda step: batches(dataset, step, workers=0, device=device))
     after = metrics.get("psnr", before)
     better = after > before + LEAST_GAIN
-    card = replace(trainer.card() if better else config)
+    card = trainer.card() if better else config
     told = {"adapted": better, "before": round(before, 3), "after": round(after, 3)}
     card = replace(card, training={**card.training, "adaptation": {"from": digest(path), **told}})
     save_weights(out, trainer.ema if better else load_state(path), card, torch.float16)
@@ -189,17 +181,15 @@ def _task(
             "unadapted weights"
         )
     settings = DrawConfig(patch=patch, patches=8)
-    state, _ = state_and_target(draw, settings)
+    state = universal_state(draw.lr, draw.hr, draw.statistics)
     judged = valid & held
+    floor = psnr(state.base[:, judged], draw.reference[:, judged])
 
     def measure(model: BAFUNet) -> dict[str, float]:
         options = MethodOptions(steps=config.steps, device=device)
         fused = state.result(run_chain(model, config, state, options, (0, 0)))
         score = psnr(fused[:, judged], draw.reference[:, judged])
-        return {
-            "psnr": score,
-            "gain": score - psnr(state.base[:, judged], draw.reference[:, judged]),
-        }
+        return {"psnr": score, "gain": score - floor}
 
     return AdaptDataset(draw, usable, settings, seed), measure
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..model.bafunet import BAFUNet
 from ..model.diffusion import forward, start
-from ..model.estimate import estimate
+from ..model.estimate import estimate, remove_visible
 from ..model.loss import Alignment, multiscale_loss
 from ..model.schedule import Schedule
 from ..model.weights import ModelConfig
@@ -276,11 +276,11 @@ def chain_loss(
 
 
 def _consistent(x0: Tensor, low_pass: Tensor) -> Tensor:
-    """Take out of the estimate what degrading it would show; see the method `emrdiff`."""
+    """The estimate as sampling would correct it."""
     # A gradient in another layout makes every convolution behind it five times slower on CPUs.
     if x0.requires_grad:
         x0.register_hook(lambda g: g.contiguous(memory_format=torch.channels_last))
     if not low_pass.any():
         return x0
     with torch.autocast(x0.device.type, enabled=False):
-        return x0 - low_pass[:, :1] @ x0.float() @ low_pass[:, 1:].transpose(-1, -2)
+        return remove_visible(x0.float(), low_pass[:, :1], low_pass[:, 1:])
