@@ -71,6 +71,8 @@ class DrawConfig:
     recolour : float
         Share of the draws whose spectra are changed, see `_vary_spectra`; the others keep the
         scene's own, from which alone a network can learn what spectra look like.
+    composed : float
+        Share of the draws from composed scenes, where there is a spectral library.
     misregistered : float
         Share of the draws whose HSI lies a fraction of its pixel off the MSI.
     snr_db : (float, float)
@@ -96,6 +98,7 @@ class DrawConfig:
     msi_bands: tuple[int, int] = (3, 12)
     real_sensors: float = 0.3
     recolour: float = 0.4
+    composed: float = 0.4
     misregistered: float = 0.2
     snr_db: tuple[float, float] = (25.0, 50.0)
     patch: int = 64

@@ -15,6 +15,7 @@ import torch
 
 from ..errors import InputError, SpectralError
 from ..spectral import complete_fwhm, wavelengths_by_rank
+from .compose import compose, read_library
 from .draws import DrawConfig, Patches, TrainingScene, cut_patches, draw_pair
 from .trainer import Batch
 
@@ -90,12 +91,19 @@ def _wavelengths(image, bands: int, file: SceneFile) -> np.ndarray:
 class DrawDataset(torch.utils.data.Dataset):
     """Patches by number of draw; picklable, and the same number always gives the same patches."""
 
-    def __init__(self, files: list[SceneFile], config: DrawConfig, seed: int) -> None:
-        self.files, self.config, self.seed = files, config, seed
+    def __init__(
+        self, files: list[SceneFile], config: DrawConfig, seed: int, library: str | None = None
+    ) -> None:
+        self.files, self.config, self.seed, self.library = files, config, seed, library
 
     def __getitem__(self, index: int) -> Patches:
         rng = np.random.default_rng((self.seed, index))
         scene = load_scene(self.files[int(rng.integers(len(self.files)))])
+        if self.library and rng.random() < self.config.composed:
+            library = read_library(self.library)
+            cube = compose(scene.cube, library, rng)
+            name = f"{scene.name} composed"
+            scene = TrainingScene(name, cube, library.wavelength_nm, library.fwhm_nm)
         return cut_patches(draw_pair(scene, rng, self.config), rng, self.config)
 
 

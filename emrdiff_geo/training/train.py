@@ -30,6 +30,7 @@ UNIVERSAL_NETWORK = "b-unet"
 KAPPA = 0.5
 #: Patches in a batch: many small steps learn faster than few large ones, measured on CPUs.
 BATCH = 4
+LEARNING_RATE = {"universal": 2.5e-3, "published": 1e-3}
 
 
 def train(
@@ -43,6 +44,7 @@ def train(
     width: int | None = None,
     resume: bool = False,
     seed: int = 0,
+    library: str | None = None,
     srf: str | None = None,
     ratio: int | None = None,
     psf: str | None = None,
@@ -77,6 +79,9 @@ def train(
         Continue the run in `out`, to the step.
     seed : int
         Of everything random.
+    library : str, optional
+        ENVI spectral library (``.sli``); a part of the draws then has its materials over the
+        textures of `data`, see `compose`.
     srf : str, optional
         Response of all draws (a name or a CSV); by default every draw has its own.
     ratio, psf : optional
@@ -121,14 +126,19 @@ def train(
     trainer = Trainer(
         model,
         config,
-        TrainConfig(steps=steps, max_minutes=max_minutes, seed=seed),
+        TrainConfig(
+            steps=steps,
+            max_minutes=max_minutes,
+            learning_rate=LEARNING_RATE[variant],
+            seed=seed,
+        ),
         out,
         validator(pairs, whole, config),
         progress,
     )
     if resume:
         trainer.resume()
-    dataset = DrawDataset(files, draw, seed)
+    dataset = DrawDataset(files, draw, seed, library)
     metrics = trainer.run(
         lambda step: batches(dataset, step, batch=BATCH, workers=workers, device=device, seed=seed)
     )
