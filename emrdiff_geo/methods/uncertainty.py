@@ -38,13 +38,13 @@ TERMS = ("spread", "deviation", "detail", "local", "level")
 #: For universal weights that nobody has calibrated: those of the first shipped ones. The factor at
 #: full resolution is expected to be ``factor * (factor one ratio lower) ** power``.
 DEFAULT = {
-    "spread": 1.9,
-    "deviation": 4.3,
-    "detail": 0.1,
-    "local": 1.8,
-    "level": 0.4,
-    "factor": 1.27,
-    "power": 0.74,
+    "spread": 3.37,
+    "deviation": 3.01,
+    "detail": 0.057,
+    "local": 1.61,
+    "level": 0.351,
+    "factor": 1.48,
+    "power": 0.622,
 }
 #: Bounds of the common factor: a small scene must not spoil everything.
 FACTORS = (0.2, 5.0)

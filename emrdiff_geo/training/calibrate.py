@@ -43,6 +43,8 @@ log = logging.getLogger(__name__)
 VALUES = 20_000
 #: Least deviation, relative to the RMS error of a pair: no error is expected to be none.
 LEAST = 1e-3
+#: Share of normal errors within two standard deviations.
+WITHIN_TWO = 0.9545
 #: Largest squared error that counts, in units of its predicted variance.
 OUTLIER = 50.0
 #: Range of the weights.
@@ -73,9 +75,13 @@ class Errors:
     error: np.ndarray
     lower: Errors | None = None
 
+    def deviation(self, weights: Sequence[float]) -> np.ndarray:
+        """Predicted deviation of each error."""
+        return np.sqrt(np.square(weights) @ self.terms**2 + LEAST**2)
+
     def factor(self, weights: Sequence[float]) -> float:
         """RMS error over RMS predicted deviation."""
-        predicted = np.square(weights) @ self.terms**2
+        predicted = self.deviation(weights) ** 2
         return float(np.sqrt(np.mean(self.error**2) / np.mean(predicted)))
 
 
@@ -144,7 +150,7 @@ def fit_weights(measured: Sequence[Errors]) -> tuple[float, ...]:
 
 def judge(measured: Errors, weights: Sequence[float]) -> tuple[float, float]:
     """Rank correlation of deviation and error, and share of errors within two deviations."""
-    sigma = np.sqrt(np.square(weights) @ measured.terms**2 + LEAST**2)
+    sigma = measured.deviation(weights)
     size = np.abs(measured.error)
     return float(spearmanr(sigma, size).statistic), float(np.mean(size <= 2 * sigma))
 
@@ -152,14 +158,19 @@ def judge(measured: Errors, weights: Sequence[float]) -> tuple[float, float]:
 def fit_constants(measured: Sequence[Errors]) -> dict[str, float]:
     """Constants of the uncertainty, see `methods.uncertainty.DEFAULT`."""
     weights = fit_weights(measured)
-    pairs = [(m.lower.factor(weights), m.factor(weights)) for m in measured if m.lower is not None]
+    pairs = [m for m in measured if m.lower is not None]
     factor, power = 1.0, 0.0
     if len(pairs) >= LEAST_PAIRS:
-        low, full = np.log(pairs).T
-        power = float(np.clip(np.polyfit(low, full, 1)[0], 0, 1))
-        factor = float(np.exp(np.mean(full - power * low)))
+        low = np.array([m.lower.factor(weights) for m in pairs if m.lower is not None])
+        full = np.array([m.factor(weights) for m in pairs])
+        power = float(np.clip(np.polyfit(np.log(low), np.log(full), 1)[0], 0, 1))
+        # The mean of the logarithms would leave every other pair with too small a deviation.
+        ratios = [
+            np.abs(m.error) / (f**power * m.deviation(weights))
+            for m, f in zip(pairs, low, strict=True)
+        ]
+        factor = float(np.quantile(np.concatenate(ratios), WITHIN_TWO) / 2)
     fitted = dict(zip(TERMS, weights, strict=True))
-    log.info("%d of %d pairs were large enough for a lower ratio", len(pairs), len(measured))
     return {**fitted, "factor": round(factor, 3), "power": round(power, 3)}
 
 
@@ -247,6 +258,7 @@ def calibrate(
             measured.append(measure_errors(pair, model, config, options, rng, scene.name))
         log.info("%s: %d pairs", scene.name, pairs)
     constants = fit_constants(measured)
+    log.info("%d pairs also one ratio lower", sum(m.lower is not None for m in measured))
     card = replace(read_config(path), uncertainty=constants)
     beside.write_text(card.to_json(), encoding="utf-8")
     return constants, left_out(measured)
