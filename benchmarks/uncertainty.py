@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import rasterio
 import xarray as xr
+from rasterio.errors import NotGeoreferencedWarning
 from scipy.stats import spearmanr
 
 from emrdiff_geo.degrade import Degradation
@@ -50,8 +52,10 @@ class Scene(NamedTuple):
 
 def cave(name: str) -> Scene:
     """Centre of a CAVE scene, ratio 8, the paper's protocol."""
-    with rasterio.open(DATA / "cave" / f"{name}_ms.jp2") as file:
-        cube = file.read().astype(np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(DATA / "cave" / f"{name}_ms.jp2") as file:
+            cube = file.read().astype(np.float32)
     wavelength = np.arange(400.0, 701, 10)
     response = load_response("nikon_d700").on_bands(wavelength)
     return Scene(cube[:, 128:384, 128:384] / cube.max(), wavelength, response, 8, "paper")

@@ -339,6 +339,8 @@ def fuse_to_file(
         If the images, options or the output do not go together; the message names the cure.
     """
     tell = progress or (lambda event: None)
+    if isinstance(uncertainty, bool):
+        raise InputError("name the file for the uncertainty: uncertainty='sigma.tif'")
     chosen = FusionOptions(**options, uncertainty=uncertainty is not None)
     check_options(chosen)
     out = check_output(out, overwrite=overwrite)

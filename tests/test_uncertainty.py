@@ -9,7 +9,7 @@ from scenes import pair, simulated
 from scenes import reference_cube as cube_of
 
 import emrdiff_geo
-from emrdiff_geo.errors import MethodError
+from emrdiff_geo.errors import InputError, MethodError
 from emrdiff_geo.fusion import fuse, fuse_to_file
 from emrdiff_geo.methods.state import universal_state
 from emrdiff_geo.methods.uncertainty import (
@@ -23,6 +23,8 @@ from emrdiff_geo.methods.uncertainty import (
     weights_of,
 )
 from emrdiff_geo.noise import sample_seed
+from emrdiff_geo.statistics import WaldPair
+from emrdiff_geo.wald import central_part
 
 QUICK = {"steps": 2, "tile": 64, "device": "cpu", "self_check": False}
 
@@ -118,6 +120,24 @@ def test_tiles_agree(scene):
 def test_what_cannot_be_sampled_is_refused_before_anything_is_read(options, says):
     with pytest.raises(MethodError, match=says):
         emrdiff_geo.fuse("no such file", "no such file", **options)
+
+
+def test_a_file_for_the_uncertainty_has_to_be_named(scene, tmp_path):
+    with pytest.raises(InputError, match="name the file"):
+        fuse_to_file(*scene[:2], tmp_path / "out.tif", uncertainty=True, samples=2)
+
+
+def test_the_middle_of_a_pair_lies_on_whole_coarse_pixels():
+    lr, hr, statistics = simulated(cube_of(48, 64))
+    whole = WaldPair(lr, hr, cube_of(48, 64), statistics)
+    valid = np.zeros((48, 64), bool)
+    valid[24, 32] = True
+    part, inside = central_part(whole, valid, 22)
+    assert part.lr.shape[1:] == (5, 5)
+    assert part.hr.shape[1:] == part.reference.shape[1:] == inside.shape == (20, 20)
+    assert inside.sum() == 1
+    same, _ = central_part(whole, valid, 100)
+    np.testing.assert_array_equal(same.hr, hr)
 
 
 def test_spread_is_the_standard_deviation_in_the_bands():

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import MethodError, WeightsError
 from ..statistics import SceneStatistics
+from ..wald import central_part
 from ..weightfiles import digest, weights_path
 from ._sampling import chain_samples, run_chain
 from .options import Lower, MethodOptions
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 
 #: Weight of keeping all of the residual, against what the self-check measures.
 KEEP_ALL = 0.3
+#: Largest edge of the part of the pair one ratio lower on which errors are measured, pixels.
+MEASURED = 192
 
 # torch is imported where it is used: listing methods, planning and the classical methods do not
 # need it, and it takes seconds to load.
@@ -130,13 +133,14 @@ def _calibration(options: MethodOptions, config, name: str, lower: Lower) -> tup
     if found is None:
         log.info("The scene is too small to measure its errors: the uncertainty is not scaled.")
         return weights_of(constants)
-    pair, valid = found
+    # All bands of several images are held at once: a part of a large scene has to do.
+    pair, valid = central_part(*found, MEASURED)
     options = replace(options, calibration=weights_of(constants))
     known = pair.lr, pair.hr, pair.statistics, options, (0, 0)
-    fused, deviation = fuse_with_uncertainty(*known)
+    fused, sigma = fuse_with_uncertainty(*known)
     error, predicted = (
         float(np.sqrt(np.mean(np.square(image[:, valid], dtype=np.float64))))
-        for image in (fused - pair.reference, deviation)
+        for image in (fused - pair.reference, sigma)
     )
     if not (error > 0 and predicted > 0):
         return weights_of(constants)
