@@ -37,7 +37,8 @@ def _window_matrix(size: int) -> np.ndarray:
     return matrix / matrix.sum(axis=1, keepdims=True)
 
 
-def _smooth(image: np.ndarray) -> np.ndarray:
+def window_mean(image: np.ndarray) -> np.ndarray:
+    """Gaussian-weighted mean around each pixel of ``(..., h, w)``."""
     return _window_matrix(image.shape[-2]) @ image @ _window_matrix(image.shape[-1]).T
 
 
@@ -63,10 +64,10 @@ def slope_corrections(
     # Deviations from the tile's mean: moments of raw values would cancel in few digits.
     m = (msi_lr - msi_lr.mean(axis=(1, 2), keepdims=True)).astype(np.float64)
     e = residual.astype(np.float64)
-    m_mean, e_mean = _smooth(m), _smooth(e)
-    local = _smooth(m[:, None] * m) - m_mean[:, None] * m_mean
+    m_mean, e_mean = window_mean(m), window_mean(e)
+    local = window_mean(m[:, None] * m) - m_mean[:, None] * m_mean
     cross = np.stack(
-        [_smooth(band * e) - mean * e_mean for band, mean in zip(m, m_mean, strict=True)]
+        [window_mean(band * e) - mean * e_mean for band, mean in zip(m, m_mean, strict=True)]
     )
     system = np.moveaxis(local, (0, 1), (-2, -1)) + stabiliser
     solved = np.linalg.solve(system, np.moveaxis(cross, (0, 1), (-2, -1)))
