@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,16 +18,21 @@ from .errors import InputError
 from .execute import Progress, ProgressEvent, fuse_tiles
 from .fingerprint import fingerprint
 from .grid import Pair, pair_scenes
+from .memory import Case, Fit, fit, give_back, parse_bytes, plan_for
 from .metadata import Provenance
 from .methods import MethodOptions, get_method
-from .pipeline import Run, describe_plan, plan_tiles, prepare_run
+from .pipeline import Run, prepare_run
+from .plan import FusionPlan
 from .readers import as_image, open_hsi, open_msi
 from .sinks import check_leftover, check_output, open_sink
 from .spectral import wavelengths_by_rank
-from .workers import Scheduler
+from .tiling import TilePlan
+from .workers import Scheduler, Threads, at_once, connected, mapped
 
 Image = xr.Dataset | xr.DataArray
 ImageOrPath = Image | str | Path
+#: Options that the provenance names by themselves, or that change nothing.
+_RECORDED_ELSEWHERE = ("weights", "seed", "ratio", "force", "memory")
 
 
 @dataclass(frozen=True)
@@ -46,8 +51,9 @@ class FusionOptions:
         Steps of the chain; None: as the weights were trained.
     seed : int
         Same seed, same result, bit by bit.
-    tile : int
-        Edge of a tile in pixels of the result; also the chunks of the result.
+    tile : int or None
+        Edge of a tile in pixels of the result; also the chunks of the result. None: 256, or with
+        `memory` what fits.
     overlap : int or None
         Margin read around a tile in pixels; None: what the method needs.
     device : str
@@ -66,6 +72,9 @@ class FusionOptions:
         Whether to correct a shift between the images by moving the HSI's grid.
     force : bool
         Whether to fuse images that lie more than an HSI pixel off each other.
+    memory : str, int or None
+        What one process may allocate beyond interpreter, libraries and model, as ``"2GB"`` or in
+        bytes: the tile and the number of threads follow from it, and what cannot fit is refused.
     """
 
     method: str = "emrdiff"
@@ -73,7 +82,7 @@ class FusionOptions:
     variant: str | None = None
     steps: int | None = None
     seed: int = 0
-    tile: int = 256
+    tile: int | None = None
     overlap: int | None = None
     device: str = "auto"
     psf: str = "gaussian"
@@ -82,6 +91,7 @@ class FusionOptions:
     self_check: bool = True
     coregister: bool = False
     force: bool = False
+    memory: str | int | None = None
 
     def for_method(self) -> MethodOptions:
         """The part that goes with the tiles."""
@@ -89,20 +99,6 @@ class FusionOptions:
             f.name: getattr(self, f.name) for f in fields(MethodOptions) if hasattr(self, f.name)
         }
         return MethodOptions(**own)
-
-
-@dataclass(frozen=True)
-class FusionPlan:
-    """What a fusion would do, known from headers alone."""
-
-    pair: Pair
-    options: FusionOptions
-
-    def describe(self) -> dict[str, Any]:
-        """Grids, ratio, tiles, memory: JSON-able."""
-        method = get_method(self.options.method)
-        tiles = plan_tiles(self.pair, method, self.options.tile, self.options.overlap)
-        return describe_plan(self.pair, tiles, method.name)
 
 
 def open_images(
@@ -138,22 +134,69 @@ def open_pair(
     return pair_scenes(hsi, msi, ratio=ratio), names
 
 
-def plan_fusion(hsi: ImageOrPath, msi: ImageOrPath, **options: Any) -> FusionPlan:
+def plan_fusion(
+    hsi: ImageOrPath, msi: ImageOrPath, *, scheduler: Scheduler = None, **options: Any
+) -> FusionPlan:
     """Plan a fusion without reading a pixel.
 
     Parameters
     ----------
     hsi, msi : xr.Dataset, xr.DataArray or path
         As for `fuse`.
+    scheduler : optional
+        As for `fuse_to_file`: it decides how many tiles are in memory at once.
     **options
         See `FusionOptions`.
     """
     chosen = FusionOptions(**options)
-    return FusionPlan(open_pair(hsi, msi, chosen.ratio, chosen.wavelengths)[0], chosen)
+    pair = open_pair(hsi, msi, chosen.ratio, chosen.wavelengths)[0]
+    with connected(scheduler) as workers:
+        found = _fitting(pair, chosen, workers)
+    return FusionPlan.of(pair, asdict(chosen), _tiles(pair, chosen, found), found)
 
 
-def _prepare(hsi: ImageOrPath, msi: ImageOrPath, options: FusionOptions) -> tuple[Run, Provenance]:
+def calibrated(
+    hsi: ImageOrPath, msi: ImageOrPath, *, scheduler: Scheduler = None, **options: Any
+) -> FusionPlan:
+    """Plan a fusion and estimate its time by fusing one tile; arguments as for `plan_fusion`."""
+    from .calibration import estimate_seconds
+
+    plan = plan_fusion(hsi, msi, scheduler=scheduler, **options)
+    chosen = FusionOptions(**options)
+    pair = open_pair(hsi, msi, chosen.ratio, chosen.wavelengths)[0]
+    seconds = estimate_seconds(
+        pair, plan.tiles, plan.method, chosen.for_method(), chosen.psf, plan.memory.at_once
+    )
+    return replace(plan, seconds=seconds)
+
+
+def _fitting(pair: Pair, options: FusionOptions, workers: Scheduler) -> Fit:
+    """Tiles, and how many at once, within the memory that was given."""
+    return fit(
+        pair,
+        Case.of(pair, get_method(options.method).name, options.for_method()),
+        None if options.memory is None else parse_bytes(options.memory),
+        tile=options.tile,
+        overlap=options.overlap,
+        at_once=at_once(workers),
+        fewer=isinstance(workers, Threads),
+    )
+
+
+def _tiles(pair: Pair, options: FusionOptions, found: Fit) -> TilePlan:
+    return plan_for(pair, options.method, found.tile, options.overlap)
+
+
+def _prepare(
+    hsi: ImageOrPath, msi: ImageOrPath, options: FusionOptions, workers: Scheduler = None
+) -> tuple[Run, Provenance, Scheduler]:
+    """Run, what is recorded of it, and the workers that its memory allows."""
     hsi, msi, names = open_images(hsi, msi, options.wavelengths)
+    # What cannot fit is refused before any pixel is read.
+    found = _fitting(pair_scenes(hsi, msi, ratio=options.ratio), options, workers)
+    if isinstance(workers, Threads):
+        workers = Threads(found.at_once)
+    options = replace(options, tile=found.tile)
     pair = registered_pair(
         hsi, msi, ratio=options.ratio, coregister=options.coregister, force=options.force
     )
@@ -162,16 +205,16 @@ def _prepare(hsi: ImageOrPath, msi: ImageOrPath, options: FusionOptions) -> tupl
         options.method,
         options.for_method(),
         psf=options.psf,
-        tile=options.tile,
+        tile=found.tile,
         overlap=options.overlap,
+        check_edge=found.check_edge,
+        over=mapped(workers),
     )
-    return run, _provenance(run, options, names)
+    return run, _provenance(run, options, names), workers
 
 
 def _provenance(run: Run, options: FusionOptions, inputs: tuple[str, ...]) -> Provenance:
-    used = {
-        k: v for k, v in asdict(options).items() if k not in ("weights", "seed", "ratio", "force")
-    }
+    used = {k: v for k, v in asdict(options).items() if k not in _RECORDED_ELSEWHERE}
     learned = bool(run.options.digest)
     if learned:
         used["steps"] = run.options.steps
@@ -217,7 +260,7 @@ def fuse(hsi: ImageOrPath, msi: ImageOrPath, **options: Any) -> xr.Dataset:
     EmrdiffError
         If the images or the options do not go together; the message names the cure.
     """
-    run, provenance = _prepare(hsi, msi, FusionOptions(**options))
+    run, provenance, _ = _prepare(hsi, msi, FusionOptions(**options))
     return _dataset(run, _lazy_image(run), provenance)
 
 
@@ -264,6 +307,9 @@ def fuse_to_file(
     overwrite: bool = False,
     resume: bool = False,
     scheduler: Scheduler = None,
+    dtype: str = "float32",
+    scale: float | None = None,
+    offset: float = 0.0,
     progress: Progress | None = None,
     **options: Any,
 ) -> Path:
@@ -285,6 +331,9 @@ def fuse_to_file(
         Where the tiles are computed: ``"threads"``, or a dask cluster or its address, whose workers
         see the same files under the same names. By default one after the other. The bytes of the
         result do not depend on it.
+    dtype, scale, offset
+        How values are stored, see `open_sink`: float32, or int16 with value = stored * scale +
+        offset.
     progress : callable, optional
         Told before the first tile and after each; raising from it stops the run.
     **options
@@ -305,22 +354,28 @@ def fuse_to_file(
     tell = progress or (lambda event: None)
     out = check_output(out, overwrite=overwrite)
     check_leftover(out, resume=resume, overwrite=overwrite)
-    tell(ProgressEvent("statistics", 0, 1, "measuring the scene"))
-    run, provenance = _prepare(hsi, msi, FusionOptions(**options))
-    tell(ProgressEvent("statistics", 1, 1))
-    sink = open_sink(
-        out,
-        (run.pair.n_hsi, *run.pair.shape),
-        geobox=run.pair.target,
-        chunks=run.plan.tile,
-        bands=run.pair.hsi_bands,
-        provenance=provenance,
-        overwrite=overwrite,
-        fingerprint=fingerprint(run, provenance),
-        resume=resume,
-    )
-    with sink:
-        fuse_tiles(run, sink, tell, scheduler)
-        tell(ProgressEvent("write", 0, 1, f"finishing {out.name}"))
+    with connected(scheduler) as workers:
+        tell(ProgressEvent("statistics", 0, 1, "measuring the scene"))
+        run, provenance, workers = _prepare(hsi, msi, FusionOptions(**options), workers)
+        give_back()
+        tell(ProgressEvent("statistics", 1, 1))
+        sink = open_sink(
+            out,
+            (run.pair.n_hsi, *run.pair.shape),
+            geobox=run.pair.target,
+            chunks=run.plan.tile,
+            bands=run.pair.hsi_bands,
+            dtype=dtype,
+            scale=scale,
+            offset=offset,
+            provenance=provenance,
+            overwrite=overwrite,
+            fingerprint=fingerprint(run, provenance),
+            resume=resume,
+        )
+        with sink:
+            fuse_tiles(run, sink, tell, workers)
+            give_back()
+            tell(ProgressEvent("write", 0, 1, f"finishing {out.name}"))
     tell(ProgressEvent("write", 1, 1))
     return out
