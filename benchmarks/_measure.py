@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-_INTERVAL_S = 0.02
+_INTERVAL_S = 0.1
 
 
 @dataclass
@@ -26,19 +26,18 @@ class Watched:
     seconds : dict
         Time by stage.
     peak : dict
-        Largest resident memory of all its processes by stage, bytes.
+        Largest resident memory of all its processes by stage, bytes; sampled.
+    largest : int
+        Largest resident memory of the run: the sum of its processes' own peaks as the system
+        keeps them, so that no short one is missed.
     events : list of dict
         Lines of ``--progress json``.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
     peak: dict[str, int] = field(default_factory=dict)
+    largest: int = 0
     events: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def largest(self) -> int:
-        """Largest resident memory of the whole run."""
-        return max(self.peak.values())
 
     @property
     def total(self) -> float:
@@ -78,14 +77,21 @@ def _sample(
     while not over.wait(_INTERVAL_S):
         try:
             family = [process, *process.children(recursive=True)]
-            used = sum(member.memory_info().rss for member in family)
-        except psutil.Error:
+            used = sum(_memory(member.pid, "VmRSS") for member in family)
+            seen.largest = max(seen.largest, sum(_memory(m.pid, "VmHWM") for m in family))
+        except (psutil.Error, OSError):
             continue
         now = time.perf_counter()
         name = stage[0]
         seen.peak[name] = max(seen.peak.get(name, 0), used)
         seen.seconds[name] = seen.seconds.get(name, 0.0) + now - before
         before = now
+
+
+def _memory(process: int, name: str) -> int:
+    """Resident memory of a process, now or at its peak (Linux); 0 once it has ended."""
+    lines = Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines()
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(name)), 0)
 
 
 def plan(*words: object) -> dict[str, Any]:
