@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ._cog import window_shape
 from .errors import InputError, MethodError, WeightsError
 from .grid import Pair
 from .methods import MethodOptions, get_method
@@ -24,7 +25,7 @@ from .wald import LARGEST
 from .weightfiles import weights_path
 
 #: Tile edges that a budget is met with, from the best: the margins of small ones cost time.
-TILES = (1024, 896, 768, 640, 512, 448, 384, 320, 256, 192, 128, 96, 64, 48, 32)
+TILES = (1024, 768, 512, 384, 256, 192, 128, 96, 64, 48, 32)
 DEFAULT_TILE = 256
 #: Several tiles at once are worth more than large ones, down to this edge.
 LEAST_PARALLEL = 192
@@ -32,8 +33,8 @@ LEAST_PARALLEL = 192
 PLAIN, WITH_TORCH = 220 * 2**20, 420 * 2**20
 #: What freed memory that the system did not get back adds.
 SLACK = 1.12
-#: GDAL's cache and one window of the GeoTIFF that is put together, and their copies.
-FINISHING = 420 * 2**20
+#: GDAL's cache and buffers while a GeoTIFF is put together, whatever its size.
+FINISHING = 320 * 2**20
 _FLOAT = 4
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _SIZE = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*([KMGT]?)(i?)B?\s*", re.IGNORECASE)
@@ -170,7 +171,7 @@ def project(case: Case, plan: TilePlan, at_once: int = 1, check_edge: int = LARG
         checking=checked,
         tile=tile_bytes(case, window, core),
         at_once=at_once,
-        writing=FINISHING + 3 * core,
+        writing=_writing(case, plan, core),
     )
 
 
@@ -274,8 +275,18 @@ def _measuring(case: Case) -> int:
     block = 64 * 64 * (case.n_hsi + case.n_msi)
     statistics = _FLOAT * (fine * (4 * case.n_msi + 14) + 10 * block + 4 * 128 * 128 * case.n_hsi)
     joint = 8 * 4 * (case.n_hsi + case.n_msi) ** 2
-    registering = _FLOAT * 1024 * 1024 * (3 * case.n_msi + 8)
+    window = min(1024 * 1024, case.frame[0] * case.frame[1])
+    registering = _FLOAT * window * (3 * case.n_msi + 8)
     return int(SLACK * (max(statistics, registering) + joint)) + 32 * 2**20
+
+
+def _writing(case: Case, plan: TilePlan, core: int) -> int:
+    """A GeoTIFF is put together window by window from regions that are decompressed one by one."""
+    pixel = _FLOAT * case.n_hsi
+    image = pixel * plan.target[0] * plan.target[1]
+    window = window_shape((plan.tile, plan.tile), pixel)
+    held = pixel * min(window[0], plan.target[0]) * min(window[1], plan.target[1])
+    return int(min(FINISHING, 2.5 * image) + held + 1.2 * core)
 
 
 @dataclass(frozen=True)
