@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -17,183 +17,52 @@ from .coregister import registered_pair
 from .errors import InputError
 from .execute import Progress, ProgressEvent, fuse_tiles
 from .fingerprint import fingerprint
-from .grid import Pair, pair_scenes
-from .memory import Case, Fit, fit, give_back, parse_bytes, plan_for
+from .grid import pair_scenes
+from .memory import give_back
 from .metadata import Provenance
-from .methods import MethodOptions, get_method
 from .pipeline import Run, prepare_run
 from .plan import FusionPlan
-from .readers import as_image, open_hsi, open_msi
-from .sinks import check_leftover, check_output, open_sink
-from .spectral import wavelengths_by_rank
-from .tiling import TilePlan
-from .workers import Scheduler, Threads, at_once, connected, mapped
+from .planning import (
+    FusionOptions,
+    ImageOrPath,
+    calibrated,
+    check_options,
+    fitting,
+    open_images,
+    open_pair,
+    plan_fusion,
+)
+from .sinks import Sink, check_leftover, check_output, open_sink
+from .twin import check_twin, open_twin
+from .workers import Scheduler, Threads, connected, mapped
 
-Image = xr.Dataset | xr.DataArray
-ImageOrPath = Image | str | Path
+__all__ = [
+    "FusionOptions",
+    "FusionPlan",
+    "ProgressEvent",
+    "calibrated",
+    "check_options",
+    "fuse",
+    "fuse_to_file",
+    "open_images",
+    "open_pair",
+    "plan_fusion",
+]
+
+#: In the provenance of a companion, so that nobody takes it for an image.
+UNCERTAINTY_NOTE = "The values are the standard deviation of the error of the fused image."
 #: Options that the provenance names by themselves, or that change nothing.
 _RECORDED_ELSEWHERE = ("weights", "seed", "ratio", "force", "memory")
-
-
-@dataclass(frozen=True)
-class FusionOptions:
-    """Everything a user can choose about a fusion; the defaults need no thought.
-
-    Attributes
-    ----------
-    method : str
-        Name in the registry, see ``emrdiff methods``.
-    weights : str
-        Name of shipped weights or path of a ``.safetensors`` file.
-    variant : str or None
-        ``"universal"``, ``"published"``, or None: as the weights say.
-    steps : int or None
-        Steps of the chain; None: as the weights were trained.
-    seed : int
-        Same seed, same result, bit by bit.
-    tile : int or None
-        Edge of a tile in pixels of the result; also the chunks of the result. None: 256, or with
-        `memory` what fits.
-    overlap : int or None
-        Margin read around a tile in pixels; None: what the method needs.
-    device : str
-        ``"auto"``, ``"cpu"`` or ``"cuda"``.
-    psf : str
-        How the HSI sensor blurs: ``"gaussian"`` (MTF 0.3 at Nyquist), ``"area"``, or ``"paper"``.
-    ratio : int or None
-        HSI pixel over MSI pixel; None: the nearest whole number.
-    wavelengths : (float, float) or None
-        Range in nm over which the bands of an HSI without wavelengths are spread evenly, water
-        bands left out.
-    self_check : bool
-        Whether to measure on the pair itself, one ratio lower, how much of the network's residual
-        to keep: it costs one pass over a fraction 1 / ratio^2 of the pixels.
-    coregister : bool
-        Whether to correct a shift between the images by moving the HSI's grid.
-    force : bool
-        Whether to fuse images that lie more than an HSI pixel off each other.
-    memory : str, int or None
-        What one process may allocate beyond interpreter, libraries and model, as ``"2GB"`` or in
-        bytes: the tile and the number of threads follow from it, and what cannot fit is refused.
-    """
-
-    method: str = "emrdiff"
-    weights: str = "universal"
-    variant: str | None = None
-    steps: int | None = None
-    seed: int = 0
-    tile: int | None = None
-    overlap: int | None = None
-    device: str = "auto"
-    psf: str = "gaussian"
-    ratio: int | None = None
-    wavelengths: tuple[float, float] | None = None
-    self_check: bool = True
-    coregister: bool = False
-    force: bool = False
-    memory: str | int | None = None
-
-    def for_method(self) -> MethodOptions:
-        """The part that goes with the tiles."""
-        own = {
-            f.name: getattr(self, f.name) for f in fields(MethodOptions) if hasattr(self, f.name)
-        }
-        return MethodOptions(**own)
-
-
-def open_images(
-    hsi: ImageOrPath, msi: ImageOrPath, wavelengths: tuple[float, float] | None = None
-) -> tuple[Image, Image, tuple[str, ...]]:
-    """Open what is a path, and name both; see `FusionOptions`.
-
-    Raises
-    ------
-    InputError
-        If wavelengths are given for an HSI that has its own.
-    """
-    hsi = open_hsi(hsi) if isinstance(hsi, str | Path) else hsi
-    msi = open_msi(msi) if isinstance(msi, str | Path) else msi
-    names = tuple(str(i.attrs.get("source", "in memory")) for i in (hsi, msi))
-    if wavelengths is not None:
-        hsi = as_image(hsi)
-        if "wavelength" in hsi.coords:
-            raise InputError(f"{names[0]} names its wavelengths itself: leave out --wavelengths")
-        by_rank = wavelengths_by_rank(hsi.sizes["band"], wavelengths)
-        hsi = hsi.assign_coords(wavelength=("band", by_rank))
-    return hsi, msi, names
-
-
-def open_pair(
-    hsi: ImageOrPath,
-    msi: ImageOrPath,
-    ratio: int | None = None,
-    wavelengths: tuple[float, float] | None = None,
-) -> tuple[Pair, tuple[str, ...]]:
-    """Open and pair two images from headers alone, and name them; see `open_images`."""
-    hsi, msi, names = open_images(hsi, msi, wavelengths)
-    return pair_scenes(hsi, msi, ratio=ratio), names
-
-
-def plan_fusion(
-    hsi: ImageOrPath, msi: ImageOrPath, *, scheduler: Scheduler = None, **options: Any
-) -> FusionPlan:
-    """Plan a fusion without reading a pixel.
-
-    Parameters
-    ----------
-    hsi, msi : xr.Dataset, xr.DataArray or path
-        As for `fuse`.
-    scheduler : optional
-        As for `fuse_to_file`: it decides how many tiles are in memory at once.
-    **options
-        See `FusionOptions`.
-    """
-    chosen = FusionOptions(**options)
-    pair = open_pair(hsi, msi, chosen.ratio, chosen.wavelengths)[0]
-    with connected(scheduler) as workers:
-        found = _fitting(pair, chosen, workers)
-    return FusionPlan.of(pair, asdict(chosen), _tiles(pair, chosen, found), found)
-
-
-def calibrated(
-    hsi: ImageOrPath, msi: ImageOrPath, *, scheduler: Scheduler = None, **options: Any
-) -> FusionPlan:
-    """Plan a fusion and estimate its time by fusing one tile; arguments as for `plan_fusion`."""
-    from .calibration import estimate_seconds
-
-    plan = plan_fusion(hsi, msi, scheduler=scheduler, **options)
-    chosen = FusionOptions(**options)
-    pair = open_pair(hsi, msi, chosen.ratio, chosen.wavelengths)[0]
-    seconds = estimate_seconds(
-        pair, plan.tiles, plan.method, chosen.for_method(), chosen.psf, plan.memory.at_once
-    )
-    return replace(plan, seconds=seconds)
-
-
-def _fitting(pair: Pair, options: FusionOptions, workers: Scheduler) -> Fit:
-    """Tiles, and how many at once, within the memory that was given."""
-    return fit(
-        pair,
-        Case.of(pair, get_method(options.method).name, options.for_method()),
-        None if options.memory is None else parse_bytes(options.memory),
-        tile=options.tile,
-        overlap=options.overlap,
-        at_once=at_once(workers),
-        fewer=isinstance(workers, Threads),
-    )
-
-
-def _tiles(pair: Pair, options: FusionOptions, found: Fit) -> TilePlan:
-    return plan_for(pair, options.method, found.tile, options.overlap)
 
 
 def _prepare(
     hsi: ImageOrPath, msi: ImageOrPath, options: FusionOptions, workers: Scheduler = None
 ) -> tuple[Run, Provenance, Scheduler]:
     """Run, what is recorded of it, and the workers that its memory allows."""
+    check_options(options)
     hsi, msi, names = open_images(hsi, msi, options.wavelengths)
     # What cannot fit is refused before any pixel is read.
-    found = _fitting(pair_scenes(hsi, msi, ratio=options.ratio), options, workers)
+    found = fitting(pair_scenes(hsi, msi, ratio=options.ratio), options, workers)
     if isinstance(workers, Threads):
         workers = Threads(found.at_once)
     options = replace(options, tile=found.tile)
@@ -219,6 +88,7 @@ def _provenance(run: Run, options: FusionOptions, inputs: tuple[str, ...]) -> Pr
     if learned:
         used["steps"] = run.options.steps
         used["kept"] = run.options.kept
+        used["calibration"] = run.options.calibration
     # The device and the margin actually used change the last bits of a result.
     used |= {"device": run.options.device, "overlap": run.plan.halo}
     return Provenance(
@@ -252,8 +122,10 @@ def fuse(hsi: ImageOrPath, msi: ImageOrPath, **options: Any) -> xr.Dataset:
     -------
     xr.Dataset
         ``image (band, y, x)`` float32, lazy: the HSI's bands, wavelengths and units on the MSI's
-        grid and CRS, cut to the area both share; NaN where either has no data. The attribute
-        ``provenance`` is JSON.
+        grid and CRS, cut to the area both share; NaN where either has no data. With the option
+        uncertainty also ``uncertainty (band, y, x)``, the standard deviation of the error in the
+        same units; compute both at once (``dask.compute``), for they share their tiles. The
+        attribute ``provenance`` is JSON.
 
     Raises
     ------
@@ -269,13 +141,14 @@ def _compute_tile(run: Run, row: int, col: int) -> np.ndarray:
 
 
 def _lazy_image(run: Run) -> da.Array:
-    """Dask array with one task a tile; the run is in the graph once."""
+    """Dask array with one task a tile, see `Run.tile`; the run is in the graph once."""
     name = f"emrdiff-{uuid4().hex}"
     context = f"{name}-run"
     graph: dict[Any, Any] = {context: run}
     for tile in run.plan:
         graph[(name, 0, *tile.index)] = (_compute_tile, context, *tile.index)
-    chunks = ((run.pair.n_hsi,), *run.plan.chunks)
+    parts = 2 if run.options.uncertainty else 1
+    chunks = ((parts * run.pair.n_hsi,), *run.plan.chunks)
     return da.Array(graph, name, chunks, dtype=np.float32)
 
 
@@ -295,8 +168,12 @@ def _dataset(run: Run, image: da.Array, provenance: Provenance) -> xr.Dataset:
     else:
         coords |= xr_coords(pair.target, crs_coord_name="spatial_ref")
         attrs["grid_mapping"] = "spatial_ref"
-    array = xr.DataArray(image, dims=("band", "y", "x"), coords=coords, attrs=attrs)
-    return array.to_dataset(name="image").assign_attrs(provenance=provenance.to_json())
+    dims = ("band", "y", "x")
+    variables = {"image": (dims, image[: pair.n_hsi], attrs)}
+    if run.options.uncertainty:
+        told = {**attrs, "long_name": "standard deviation of the error of image"}
+        variables["uncertainty"] = (dims, image[pair.n_hsi :], told)
+    return xr.Dataset(variables, coords, {"provenance": provenance.to_json()})
 
 
 def fuse_to_file(
@@ -304,6 +181,7 @@ def fuse_to_file(
     msi: ImageOrPath,
     out: str | Path,
     *,
+    uncertainty: str | Path | None = None,
     overwrite: bool = False,
     resume: bool = False,
     scheduler: Scheduler = None,
@@ -321,6 +199,9 @@ def fuse_to_file(
         As for `fuse`.
     out : path-like
         ``.tif`` or ``.zarr``; appears only when it is complete.
+    uncertainty : path-like, optional
+        A second ``.tif`` or ``.zarr`` of the same bands and grid, for the standard deviation of the
+        error; needs ``samples``. Both appear together, at the end.
     overwrite : bool
         Replace an existing result.
     resume : bool
@@ -352,30 +233,43 @@ def fuse_to_file(
         If the images, options or the output do not go together; the message names the cure.
     """
     tell = progress or (lambda event: None)
+    if isinstance(uncertainty, bool):
+        raise InputError("name the file for the uncertainty: uncertainty='sigma.tif'")
+    chosen = FusionOptions(**options, uncertainty=uncertainty is not None)
+    check_options(chosen)
     out = check_output(out, overwrite=overwrite)
     check_leftover(out, resume=resume, overwrite=overwrite)
+    if uncertainty is not None:
+        uncertainty = check_twin(out, uncertainty, overwrite=overwrite, resume=resume)
+    stored = {"dtype": dtype, "scale": scale, "offset": offset}
+    stored |= {"overwrite": overwrite, "resume": resume}
     with connected(scheduler) as workers:
         tell(ProgressEvent("statistics", 0, 1, "measuring the scene"))
-        run, provenance, workers = _prepare(hsi, msi, FusionOptions(**options), workers)
+        run, provenance, workers = _prepare(hsi, msi, chosen, workers)
         give_back()
         tell(ProgressEvent("statistics", 1, 1))
-        sink = open_sink(
-            out,
-            (run.pair.n_hsi, *run.pair.shape),
-            geobox=run.pair.target,
-            chunks=run.plan.tile,
-            bands=run.pair.hsi_bands,
-            dtype=dtype,
-            scale=scale,
-            offset=offset,
-            provenance=provenance,
-            overwrite=overwrite,
-            fingerprint=fingerprint(run, provenance),
-            resume=resume,
-        )
-        with sink:
+        with _open(run, out, uncertainty, provenance, **stored) as sink:
             fuse_tiles(run, sink, tell, workers)
             give_back()
             tell(ProgressEvent("write", 0, 1, f"finishing {out.name}"))
     tell(ProgressEvent("write", 1, 1))
     return out
+
+
+def _open(
+    run: Run, out: Path, uncertainty: Path | None, provenance: Provenance, **options: Any
+) -> Sink:
+    """Sink for the tiles of a run."""
+    options |= {
+        "geobox": run.pair.target,
+        "chunks": run.plan.tile,
+        "bands": run.pair.hsi_bands,
+        "fingerprint": fingerprint(run, provenance),
+    }
+    shape = run.pair.n_hsi, *run.pair.shape
+    if uncertainty is None:
+        return open_sink(out, shape, provenance=provenance, **options)
+    about = replace(provenance, notes=(UNCERTAINTY_NOTE, *provenance.notes))
+    return open_twin(
+        out, uncertainty, shape, provenance=provenance, companion_provenance=about, **options
+    )

@@ -17,10 +17,10 @@ from ._threads import one_blas_thread
 from .degrade import Degradation
 from .fingerprint import Witness
 from .grid import Pair
+from .moments import BlockSums
 from .statistics import (
     BLOCK,
     Block,
-    BlockSums,
     Over,
     SceneStatistics,
     block_sums,

@@ -212,7 +212,10 @@ def _emrdiff(case: Case) -> float:
         building = _local_regression(case), case.n_hsi + 3 * guide
     else:
         held, building = 4 * states + 2 * guide, (0, 0)
-    return max(held + 150 + 24 * network["width"], *building)
+    # Sums of the samples and of their squares; the deviation on its way to all bands.
+    told = 4 * states if case.options.samples > 1 else 0
+    told += 4 * case.n_hsi if case.options.uncertainty else 0
+    return told + max(held + 150 + 24 * network["width"], *building)
 
 
 #: Floats per HR pixel of a tile's window.

@@ -50,3 +50,38 @@ class Moments:
         scatter[rows, cols] = scatter[cols, rows] = upper
         for name, value in (("count", count), ("mean", mean), ("scatter", scatter)):
             object.__setattr__(self, name, value)
+
+
+@dataclass(frozen=True)
+class BlockSums:
+    """What one block, or several, add to the statistics of a scene.
+
+    Attributes
+    ----------
+    moments : Moments
+        Joint moments of the degraded MSI (first ``n_msi``) and the good HSI bands.
+    n_msi : int
+    peak : float
+        Largest HSI value.
+    edges : (float, float)
+        Least and largest edge magnitude of the MSI.
+    cells : ndarray
+        ``(n, s, s)`` covariances of the MSI's noise in sampled cells, see `noise_level`.
+    """
+
+    moments: Moments
+    n_msi: int
+    peak: float
+    edges: tuple[float, float]
+    cells: np.ndarray
+
+    def merge(self, other: BlockSums) -> BlockSums:
+        """Sums of both together."""
+        (low, high), (least, most) = self.edges, other.edges
+        return BlockSums(
+            self.moments.merge(other.moments),
+            self.n_msi,
+            max(self.peak, other.peak),
+            (min(low, least), max(high, most)),
+            np.concatenate([self.cells, other.cells]),
+        )

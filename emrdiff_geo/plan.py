@@ -72,10 +72,13 @@ class FusionPlan:
             "crs": None if target is None else str(target.crs),
             "transform": None if target is None else list(target.affine[:6]),
         }
-        size = 4 * pair.n_hsi * height * width
+        size = 4 * pair.n_hsi * height * width * (2 if options["uncertainty"] else 1)
+        options = {**options, "tile": tiles.tile, "overlap": tiles.halo}
+        if not options["uncertainty"]:  # else a file is named for it
+            del options["uncertainty"]
         return cls(
             method=str(options["method"]),
-            options=json.loads(json.dumps({**options, "tile": tiles.tile, "overlap": tiles.halo})),
+            options=json.loads(json.dumps(options)),
             ratio=pair.ratio,
             hsi={
                 "bands": pair.n_hsi,

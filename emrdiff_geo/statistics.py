@@ -20,7 +20,15 @@ from scipy import ndimage
 from .degrade import Degradation
 from .edge import edge_magnitude
 from .errors import InputError
-from .moments import Moments
+from .moments import BlockSums, Moments
+from .noise_level import (
+    bounded,
+    cell_covariances,
+    lattice_step,
+    noise_covariance,
+    noise_gain,
+    unexplained_by_hsi,
+)
 
 #: Share of the best-filled band's pixels under which a band counts as empty.
 EMPTY_BAND = 0.5
@@ -41,37 +49,6 @@ Over = Callable[[Callable[[Block], Any], Iterable[Block]], Iterable[Any]]
 
 
 @dataclass(frozen=True)
-class BlockSums:
-    """What one block, or several, add to the statistics of a scene.
-
-    Attributes
-    ----------
-    moments : Moments
-        Joint moments of the degraded MSI (first ``n_msi``) and the good HSI bands.
-    n_msi : int
-    peak : float
-        Largest HSI value.
-    edges : (float, float)
-        Least and largest edge magnitude of the MSI.
-    """
-
-    moments: Moments
-    n_msi: int
-    peak: float
-    edges: tuple[float, float]
-
-    def merge(self, other: BlockSums) -> BlockSums:
-        """Sums of both together."""
-        (low, high), (least, most) = self.edges, other.edges
-        return BlockSums(
-            self.moments.merge(other.moments),
-            self.n_msi,
-            max(self.peak, other.peak),
-            (min(low, least), max(high, most)),
-        )
-
-
-@dataclass(frozen=True)
 class SceneStatistics:
     """What a tile needs to know of the whole scene.
 
@@ -89,6 +66,8 @@ class SceneStatistics:
         Largest HSI value, in the HSI's units.
     edge_range : (float, float)
         Least and largest edge magnitude of the MSI, see `edge_magnitude`.
+    noise : ndarray
+        ``(s, s)`` covariance of the noise of the MSI's pixels, see `noise_level`.
     wavelength_nm, fwhm_nm : ndarray or None
         ``(L,)`` centres and widths of the good bands.
     """
@@ -99,6 +78,7 @@ class SceneStatistics:
     n_msi: int
     peak: float
     edge_range: tuple[float, float]
+    noise: np.ndarray
     wavelength_nm: np.ndarray | None = field(default=None)
     fwhm_nm: np.ndarray | None = field(default=None)
 
@@ -128,8 +108,9 @@ class SceneStatistics:
 
     @cached_property
     def slopes(self) -> np.ndarray:
-        """``(s, L)`` slopes of the linear regression of the HSI bands on the MSI bands."""
-        return np.linalg.solve(self.msi_covariance, self.covariance[: self.n_msi, self.n_msi :])
+        """``(s, L)`` slopes of the linear regression of the HSI bands on the noisy MSI bands."""
+        cross = self.covariance[: self.n_msi, self.n_msi :]
+        return np.linalg.solve(self.msi_covariance + self.noise, cross)
 
     @cached_property
     def msi_covariance(self) -> np.ndarray:
@@ -148,7 +129,9 @@ class SceneStatistics:
     def residual_covariance(self) -> np.ndarray:
         """``(L, L)`` covariance of what the regression does not explain at LR."""
         s = self.n_msi
-        return self.covariance[s:, s:] - self.slopes.T @ self.covariance[:s, s:]
+        explained = self.slopes.T @ self.covariance[:s, s:]
+        predicted = self.slopes.T @ self.covariance[:s, :s] @ self.slopes
+        return self.covariance[s:, s:] - explained - explained.T + predicted
 
     @cached_property
     def scale(self) -> float:
@@ -291,9 +274,18 @@ def concluded(
         n_msi=sums.n_msi,
         peak=sums.peak,
         edge_range=sums.edges,
+        noise=_noise(sums, degradation),
         wavelength_nm=None if wavelength_nm is None else wavelength_nm[good],
         fwhm_nm=None if fwhm_nm is None else fwhm_nm[good],
     )
+
+
+def _noise(sums: BlockSums, degradation: Degradation) -> np.ndarray:
+    moments, n_msi = sums.moments, sums.n_msi
+    covariance = moments.scatter / max(moments.count - 1, 1)
+    noise = noise_covariance(sums.cells, np.diag(covariance)[:n_msi])
+    unexplained = unexplained_by_hsi(covariance, n_msi, moments.count)
+    return bounded(noise, unexplained, noise_gain(degradation))
 
 
 def block_sums(
@@ -305,7 +297,8 @@ def block_sums(
     block: Block,
 ) -> BlockSums:
     """What one block adds to the statistics; arguments as for `scene_statistics`."""
-    lr_msi, valid, edges = degraded_block(read_msi, *block, lr_shape, degradation)
+    step = lattice_step((lr_shape[0] * degradation.ratio, lr_shape[1] * degradation.ratio))
+    lr_msi, valid, edges, cells = degraded_block(read_msi, *block, lr_shape, degradation, step)
     hsi = read_hsi(*block)[good]
     valid &= np.isfinite(hsi).all(axis=0)
     return BlockSums(
@@ -313,6 +306,7 @@ def block_sums(
         len(lr_msi),
         float(hsi[:, valid].max()) if valid.any() else -np.inf,
         edges,
+        cells,
     )
 
 
@@ -322,8 +316,12 @@ def degraded_block(
     cols: slice,
     lr_shape: tuple[int, int],
     degradation: Degradation,
-) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
-    """MSI on the LR grid, where all its pixels were valid, and its range of edge magnitudes."""
+    step: int = 1 << 30,
+) -> tuple[np.ndarray, np.ndarray, tuple[float, float], np.ndarray]:
+    """MSI on the LR grid, where all its pixels were valid, its range of edges, its noise.
+
+    The noise is sampled in every `step`-th cell along each axis.
+    """
     grown_rows, inner_rows = _grow(rows, degradation.reach, lr_shape[0])
     grown_cols, inner_cols = _grow(cols, degradation.reach, lr_shape[1])
     r = degradation.ratio
@@ -336,7 +334,9 @@ def degraded_block(
         (float(magnitude.min()), float(magnitude.max())) if magnitude.size else (np.inf, -np.inf)
     )
     cells = valid.reshape(valid.shape[0] // r, r, valid.shape[1] // r, r).all(axis=(1, 3))
-    return lr, cells[inner_rows, inner_cols], edges
+    own = _fine(inner_rows, r), _fine(inner_cols, r)
+    noise = cell_covariances(msi[:, *own], valid[own], (rows.start * r, cols.start * r), step)
+    return lr, cells[inner_rows, inner_cols], edges, noise
 
 
 @dataclass(frozen=True)

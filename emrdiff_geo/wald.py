@@ -96,13 +96,27 @@ def _degraded(
     valid = np.empty(shape, bool)
     for y, x in blocks(shape, BLOCK):
         at = (slice(s.start + o.start, s.stop + o.start) for s, o in ((y, rows), (x, cols)))
-        image[:, y, x], valid[y, x], _ = degraded_block(
+        image[:, y, x], valid[y, x], *_ = degraded_block(
             pair.msi.read, *at, pair.lr_shape, degradation
         )
     return image, valid
 
 
-def _central(size: int, largest: int) -> slice:
+def central_part(pair: WaldPair, valid: np.ndarray, largest: int) -> tuple[WaldPair, np.ndarray]:
+    """The middle of a pair and of its valid pixels, of at most `largest` pixels a side.
+
+    The statistics stay those of the whole.
+    """
+    r = pair.statistics.ratio
+    coarse = tuple(_central(n, max(largest // r, 1)) for n in pair.lr.shape[1:])
+    fine = tuple(slice(s.start * r, s.stop * r) for s in coarse)
+    part = WaldPair(
+        pair.lr[:, *coarse], pair.hr[:, *fine], pair.reference[:, *fine], pair.statistics
+    )
+    return part, valid[fine]
+
+
+def _central(size: int, largest: int = LARGEST) -> slice:
     length = min(size, largest)
     start = (size - length) // 2
     return slice(start, start + length)

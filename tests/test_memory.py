@@ -95,12 +95,14 @@ def test_without_a_budget_nothing_is_refused(scene):
 def test_a_refusal_names_values_that_fit(scene):
     with pytest.raises(MethodError, match="this fusion cannot be done in 20MB") as refused:
         fitted(scene, 20 * MB)
-    enough = parse_bytes(re.search(r"--memory (\w+) or more", str(refused.value))[1])
+    enough = parse_bytes(re.search(r"--memory ([\w.]+) or more", str(refused.value))[1])
     assert fitted(scene, enough).projection.working <= enough
     budget = 500 * MB
     with pytest.raises(MethodError, match="tiles of 4096 pixels need") as refused:
         fit_large(budget, tile=4096)
-    tile, size = re.search(r"--tile (\d+) or less, or --memory (\w+)", str(refused.value)).groups()
+    tile, size = re.search(
+        r"--tile (\d+) or less, or --memory ([\w.]+)", str(refused.value)
+    ).groups()
     assert fit_large(budget, tile=int(tile)).tile == int(tile)
     assert fit_large(parse_bytes(size), tile=4096).tile == 4096
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..fusion import calibrated, plan_fusion
 from ..memory import format_bytes
 from ..plan import FusionPlan
+from ..planning import calibrated, plan_fusion
 from .context import Context
 
 TILING = ("method", "ratio", "tile", "overlap", "wavelengths", "memory")
-NETWORK = ("weights", "variant", "device", "steps", "seed", "self_check")
+NETWORK = ("weights", "variant", "device", "steps", "seed", "samples", "self_check")
 OPTIONS = (*TILING, *NETWORK, "psf", "coregister", "force")
 
 
 def plan(context: Context) -> None:
     """Print what a fusion would do."""
     args = context.args
-    options = context.given(OPTIONS)
+    options = {**context.given(OPTIONS), "uncertainty": args.uncertainty is not None}
     make = calibrated if args.calibrate else plan_fusion
     found = make(args.hsi, args.msi, scheduler=args.dask, **options)
     print(found.to_json() if args.json else "\n".join(_lines(_summary(found))))

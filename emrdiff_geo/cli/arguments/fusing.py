@@ -43,6 +43,7 @@ def _network(parser: argparse.ArgumentParser) -> None:
         "--steps", type=values.two_or_more, metavar="N", help="of the diffusion (as trained)"
     )
     seed(parser)
+    _sampling(parser)
     psf(parser)
     parser.add_argument(
         "--no-self-check",
@@ -94,6 +95,21 @@ def add_fuse(commands: argparse._SubParsersAction) -> None:
     )
     _stored(parser)
     overwrite(parser)
+
+
+def _sampling(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--samples",
+        type=values.positive,
+        metavar="N",
+        help="run the diffusion N times, each with noise of its own, for the mean (1)",
+    )
+    parser.add_argument(
+        "--uncertainty",
+        metavar="OUT",
+        help="write the standard deviation of the error, per pixel and band, to a second .tif or "
+        ".zarr; with --samples 4 or more",
+    )
 
 
 def add_batch(commands: argparse._SubParsersAction) -> None:

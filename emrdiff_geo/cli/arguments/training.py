@@ -66,7 +66,7 @@ def add_train(commands: argparse._SubParsersAction) -> None:
 def _ablations(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("ablations of the paper, for --variant published")
     networks = ("baf-unet", "baf-unet-s", "af-unet", "b-unet", "unet")
-    group.add_argument("--network", choices=networks, help="architecture (baf-unet)")
+    group.add_argument("--network", choices=networks, help="architecture")
     residuals = ("multimodal", "unimodal", "none")
     group.add_argument("--residual", choices=residuals, help="of the chain (multimodal)")
     group.add_argument("--noise", choices=("edge-aware", "pure"), help="of the chain (edge-aware)")
