@@ -13,12 +13,12 @@ import rioxarray  # noqa: F401  (results promise the .rio accessor)
 import xarray as xr
 from odc.geo.xr import xr_coords
 
+from ._process import give_back
 from .coregister import registered_pair
 from .errors import InputError
 from .execute import Progress, ProgressEvent, fuse_tiles
 from .fingerprint import fingerprint
 from .grid import pair_scenes
-from .memory import give_back
 from .metadata import Provenance
 from .pipeline import Run, prepare_run
 from .plan import FusionPlan

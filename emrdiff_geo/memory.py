@@ -7,8 +7,6 @@ allocated on top of a process that has loaded its libraries and its model, see `
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import json
 import re
 from collections.abc import Callable
@@ -38,12 +36,6 @@ FINISHING = 320 * 2**20
 _FLOAT = 4
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _SIZE = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*([KMGT]?)(i?)B?\s*", re.IGNORECASE)
-
-
-def give_back() -> None:
-    """Give freed memory back to the system between stages, where its C library can (glibc)."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def parse_bytes(text: str | int) -> int:
