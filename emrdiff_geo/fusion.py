@@ -13,6 +13,7 @@ import rioxarray  # noqa: F401  (results promise the .rio accessor)
 import xarray as xr
 from odc.geo.xr import xr_coords
 
+from ._layout import check_stored
 from ._process import give_back
 from .coregister import registered_pair
 from .errors import InputError
@@ -237,6 +238,7 @@ def fuse_to_file(
         raise InputError("name the file for the uncertainty: uncertainty='sigma.tif'")
     chosen = FusionOptions(**options, uncertainty=uncertainty is not None)
     check_options(chosen)
+    check_stored(dtype, scale, offset)
     out = check_output(out, overwrite=overwrite)
     check_leftover(out, resume=resume, overwrite=overwrite)
     if uncertainty is not None:

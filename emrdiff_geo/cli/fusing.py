@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from .._layout import check_stored
 from ..execute import Progress, ProgressEvent
 from ..fusion import FusionOptions, check_options, fuse_to_file
 from ..sinks import check_leftover, check_output
@@ -39,6 +40,7 @@ def fuse_pair(context: Context) -> Path:
     check_output(args.out, overwrite=args.overwrite)
     check_leftover(args.out, resume=args.resume, overwrite=args.overwrite)
     check_options(FusionOptions(**options, uncertainty=args.uncertainty is not None))
+    check_stored(**context.given(STORED))
     if args.uncertainty is not None:
         check_free(args.uncertainty, args.overwrite or args.resume, args.hsi, args.msi)
         check_twin(args.out, args.uncertainty, overwrite=args.overwrite, resume=args.resume)
