@@ -2,7 +2,7 @@
 
 The models below give the bytes that a stage allocates at its peak, from shapes alone; their
 numbers are fitted from above to measured peaks (``benchmarks/peaks.py``). They count what is
-allocated on top of a process that has loaded its libraries and its model, see `resident`.
+allocated on top of a process that has loaded its libraries and its model, see `Projection`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TILES = (1024, 768, 512, 384, 256, 192, 128, 96, 64, 48, 32)
 DEFAULT_TILE = 256
 #: Several tiles at once are worth more than large ones, down to this edge.
 LEAST_PARALLEL = 192
-#: Interpreter and libraries, with and without torch; measured 0.19 and 0.37 GB.
+#: Interpreter and libraries, without and with torch; measured 0.16 and 0.37 GB.
 PLAIN, WITH_TORCH = 220 * 2**20, 420 * 2**20
 #: What freed memory that the system did not get back adds.
 SLACK = 1.12
@@ -220,10 +220,10 @@ _METHODS = {
 
 
 def _network(options: MethodOptions) -> dict[str, Any]:
-    """Shape of the network that weights describe; read without torch.
+    """Shape of the network that weights describe.
 
-    Checkpoints of the published training tell it only once they are loaded: their channels are
-    those of the largest convolutions, which the size of the file bounds.
+    Read from their JSON without torch; checkpoints of the published training, which have none, tell
+    it only once they are loaded.
     """
     path = weights_path(options.weights)
     try:
