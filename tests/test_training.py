@@ -195,3 +195,11 @@ def test_adaptation_refuses_what_is_too_small(tmp_path):
     with pytest.raises(EmrdiffError, match="32 x 32"):
         adapt(hsi, msi, tmp_path / "own.safetensors", steps=1, device="cpu")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_card_tells_the_pace(scene_files, tmp_path):
+    out = tmp_path / "run"
+    result = train(scene_files, out, steps=2, width=8, workers=0, device="cpu")
+    pace = read_config(result["weights"]).training["pace"]
+    assert pace["patches_per_second"] > 0
+    assert 0 < pace["share_waiting"] < 1

@@ -115,8 +115,9 @@ class Trainer:
         self.schedule: Schedule = self.config.schedule()
         self.ema = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         self.total = self.train.steps
-        self.elapsed = 0.0
+        self.elapsed = self.elapsed_before = 0.0
         self.metrics: dict[str, float] = {}
+        self.patches, self.waited = 0, 0.0
 
     def resume(self) -> None:
         """Continue from the folder's checkpoint."""
@@ -144,11 +145,13 @@ class Trainer:
         if self.out is not None:
             self.out.mkdir(parents=True, exist_ok=True)
         begun, before = time.monotonic(), self.elapsed
+        self.elapsed_before = before
         first, loss = self.step, math.nan
-        for batch in batches(self.step):
+        for batch in self._waiting_for(batches(self.step)):
             if self._finished(time.monotonic() - begun):
                 break
             loss = self._train_step(batch)
+            self.patches += len(batch["x0"])
             self.elapsed = before + time.monotonic() - begun
             self._calibrate(first, time.monotonic() - begun)
             due = self.step % self.train.validate_every == 0
@@ -161,6 +164,16 @@ class Trainer:
             self._log(loss, self._validated())
         self.save()
         return self.metrics
+
+    def _waiting_for(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Pass batches on and add up how long they keep the network waiting."""
+        while True:
+            begun = time.monotonic()
+            batch = next(batches, None)
+            self.waited += time.monotonic() - begun
+            if batch is None:
+                return
+            yield batch
 
     def _finished(self, seconds: float) -> bool:
         minutes = self.train.max_minutes
@@ -230,6 +243,14 @@ class Trainer:
             row = [self.step, f"{self.elapsed:.1f}", f"{self._rate():.2e}", f"{loss:.5f}"]
             writer.writerow(row + shown)
 
+    def pace(self) -> dict[str, float]:
+        """Patches a second, and the share of the time that the network waited for them."""
+        seconds = max(self.elapsed - self.elapsed_before, 1e-9)
+        return {
+            "patches_per_second": round(self.patches / seconds, 1),
+            "share_waiting": round(min(self.waited / seconds, 1.0), 3),
+        }
+
     def card(self) -> ModelConfig:
         """Configuration of the weights with what is known of their training."""
         training = dict(self.config.training)
@@ -237,6 +258,7 @@ class Trainer:
             train=asdict(self.train),
             steps_done=self.step,
             seconds=round(self.elapsed),
+            pace=self.pace(),
             validation={k: round(v, 3) for k, v in self.metrics.items()},
         )
         return replace(self.config, training=training)

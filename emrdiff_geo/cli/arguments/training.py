@@ -60,6 +60,9 @@ def add_train(commands: argparse._SubParsersAction) -> None:
         metavar="SLI",
         help="ENVI spectral library: some scenes are composed of its materials (none)",
     )
+    parser.add_argument(
+        "--workers", type=values.positive, metavar="N", help="processes that prepare the pairs (1)"
+    )
     parser.add_argument("--srf", metavar="NAME|CSV", help="spectral response of all pairs (drawn)")
     parser.add_argument(
         "--ratio", type=values.two_or_more, metavar="R", help="ratio of all pairs (drawn)"
