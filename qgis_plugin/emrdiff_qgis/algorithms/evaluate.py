@@ -54,7 +54,9 @@ class Evaluate(EmrdiffAlgorithm):
         self.addParameter(image("MSI", "Multispectral image", text, optional=True))
         self.add_advanced(
             number("BORDER", "Pixels left out at each edge", least=0),
-            QgsProcessingParameterBoolean("FIGURE", tr("Pictures, error map and spectra"), True),
+            QgsProcessingParameterBoolean(
+                "FIGURE", tr("Pictures, error map and spectra"), True, True
+            ),
         )
         self.addParameter(
             QgsProcessingParameterFileDestination("OUTPUT", tr("Report"), tr("HTML files (*.html)"))

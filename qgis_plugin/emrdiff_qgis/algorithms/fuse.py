@@ -137,10 +137,10 @@ def _work() -> list[Any]:
 
 def _scene() -> list[Any]:
     coregister = QgsProcessingParameterBoolean(
-        "COREGISTER", tr("Correct a shift between the images"), False
+        "COREGISTER", tr("Correct a shift between the images"), False, True
     )
     force = QgsProcessingParameterBoolean(
-        "FORCE", tr("Fuse images that lie far off each other as they are"), False
+        "FORCE", tr("Fuse images that lie far off each other as they are"), False, True
     )
     wavelengths = QgsProcessingParameterString(
         "WAVELENGTHS", tr("Range of wavelengths in nm, as 400-2500"), optional=True

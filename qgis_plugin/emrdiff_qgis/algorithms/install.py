@@ -48,12 +48,17 @@ class Install(EmrdiffAlgorithm):
         )
         self.addParameter(choice("TORCH", "PyTorch", ("cpu", "default"), "cpu"))
         python = QgsProcessingParameterFile(
-            "PYTHON", tr("Python 3.11, 3.12 or 3.13 (empty: look for one)"), optional=True
+            "PYTHON",
+            tr("Python 3.11, 3.12 or 3.13 (empty: look for one)"),
+            optional=True,
+            fileFilter="Python (*)",  # the filter for all files wants a dot
         )
         index = QgsProcessingParameterString(
             "INDEX", tr("Address of a further package index for pip"), optional=True
         )
-        again = QgsProcessingParameterBoolean("AGAIN", tr("Replace an existing environment"), False)
+        again = QgsProcessingParameterBoolean(
+            "AGAIN", tr("Replace an existing environment"), False, True
+        )
         self.add_advanced(python, index, again)
         self.addOutput(QgsProcessingOutputString("ENGINE", tr("Python of the engine")))
 
