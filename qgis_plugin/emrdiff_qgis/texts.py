@@ -35,4 +35,4 @@ def help_url(name: str) -> str:
 def with_picture(name: str, text: str) -> str:
     """Short help with the algorithm's picture above it."""
     picture = QUrl.fromLocalFile(str(_FOLDER / "help" / f"{name}.svg")).toString()
-    return f'<p><img src="{picture}" width="260"></p>{text}'
+    return f'<p><img src="{picture}" width="210"></p>{text}'

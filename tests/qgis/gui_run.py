@@ -1,7 +1,8 @@
 """Run by QGIS itself, in its main window: fuse by the dialog, look, and leave.
 
-Started by test_gui.py as ``qgis --code``. What is to be done and where the pictures go stands in the
-JSON file that the environment variable EMRDIFF_GUI_RUN names; what came of it is written beside it.
+Started by test_gui.py as ``qgis --code``. What is to be done and where the pictures go stands in
+the JSON file that the environment variable EMRDIFF_GUI_RUN names; what came of it is written beside
+it.
 Every slot is in a try: an exception in one would leave a window open that nobody closes.
 """
 

@@ -58,7 +58,7 @@ def test_a_person_fuses_a_pair(plugin_zip, engine, pair, screen, tmp_path):
     pictures.mkdir(exist_ok=True)
     named = os.environ.get("EMRDIFF_PAIR")
     hsi, msi = named.split(":") if named else pair
-    output = str(tmp_path / "fused.tif")
+    output = str((Path(hsi).parent if named else tmp_path) / "fused.tif")
     request = {"HSI": hsi, "MSI": msi, "method": "local_regression", "output": output}
     (tmp_path / "request.json").write_text(json.dumps({**request, "pictures": str(pictures)}))
     runtime = tmp_path / "runtime"
