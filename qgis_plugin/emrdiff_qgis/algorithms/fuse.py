@@ -81,11 +81,13 @@ class Fuse(EmrdiffAlgorithm):
         self.addParameter(weights)
         self.add_advanced(*_network(), *_work(), *_scene())
         self.addParameter(QgsProcessingParameterRasterDestination("OUTPUT", tr("Fused image")))
-        self.addParameter(
-            QgsProcessingParameterRasterDestination(
-                "UNCERTAINTY", tr("Uncertainty"), optional=True, createByDefault=False
-            )
+        uncertainty = QgsProcessingParameterRasterDestination(
+            "UNCERTAINTY", tr("Uncertainty"), optional=True, createByDefault=False
         )
+        uncertainty.setHelp(
+            tr("Standard deviation of the error, per pixel and band; needs four samples or more.")
+        )
+        self.addParameter(uncertainty)
 
     def objection(self, parameters: Values, context: QgsProcessingContext) -> str | None:
         """Refuse a range that is none."""
