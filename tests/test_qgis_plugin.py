@@ -1,5 +1,6 @@
 """The plugin's zip, by the rules of the QGIS plugin repository; QGIS is not needed for it."""
 
+import ast
 import importlib.util
 import zipfile
 from pathlib import Path
@@ -77,6 +78,12 @@ def test_a_zip_that_is_too_large_or_has_no_license_is_found(package):
     assert "more than" in package.problems(content, 10**7)[0]
     del content[f"{NAME}/LICENSE"]
     assert package.problems(content, 1000) == [f"{NAME}/LICENSE is missing"]
+
+
+def test_the_code_is_for_the_python_of_qgis_3_22(package):
+    for name, data in package.files().items():
+        if name.endswith(".py"):
+            ast.parse(data, name, feature_version=(3, 9))
 
 
 def test_files_in_the_zip_are_not_executable(package, tmp_path):

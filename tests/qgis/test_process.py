@@ -9,6 +9,7 @@ import time
 import zipfile
 from pathlib import Path
 
+import fake_engine
 import numpy as np
 import pairs
 import pytest
@@ -129,6 +130,29 @@ def test_an_interrupted_run_leaves_nothing(environment, tmp_path):
     # The exit code is 0 all the same.
     assert results(output) == {}
     assert list(folder.iterdir()) == []
+
+
+def test_the_engine_ends_when_qgis_dies(environment, pair, tmp_path):
+    engine = fake_engine.make(tmp_path, "slow")
+    process = subprocess.Popen(
+        [PROGRAM, *arguments_for(pair, tmp_path / "fused.tif", "bicubic")],
+        env={**environment, "EMRDIFF_PYTHON": str(engine)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    log = Path(f"{engine}.log")
+    wait_for(log.is_file)
+    process.kill()
+    process.wait()
+    wait_for(lambda: log.read_text(encoding="utf-8").endswith("stopped\n"))
+
+
+def wait_for(condition, seconds=60):
+    """Wait until something is so."""
+    begun = time.monotonic()
+    while not condition():
+        assert time.monotonic() - begun < seconds
+        time.sleep(0.05)
 
 
 def test_a_missing_engine_fails_in_a_sentence(environment, pair, tmp_path):

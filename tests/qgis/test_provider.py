@@ -64,6 +64,14 @@ def test_each_makes_fresh_copies_that_may_run_in_the_background(provider, name):
     assert not found.flags() & found.Flag.FlagNoThreading
 
 
+def test_the_evaluation_is_a_page_for_the_results_viewer(provider):
+    found = algorithm("evaluate")
+    outputs = {o.name(): o.type() for o in found.outputDefinitions()}
+    assert outputs["OUTPUT"] == "outputHtml"
+    for name in ("PSNR", "MPSNR", "SSIM", "SAM", "ERGAS", "RMSE", "SPECTRAL_CORRELATION"):
+        assert outputs[name] == "outputNumber"
+
+
 def test_the_provider_has_a_setting_for_the_engine(provider):
     from processing.core.ProcessingConfig import ProcessingConfig
 
