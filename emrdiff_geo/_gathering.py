@@ -104,8 +104,12 @@ class GatheringSink(ABC):
         return False
 
     @abstractmethod
+    def _assemble(self) -> None:
+        """Make the result of what is gathered, in the folder; once more changes nothing."""
+
+    @abstractmethod
     def _publish(self) -> None:
-        """Make the result of what is gathered, under its own name."""
+        """Move the result to its own name."""
 
     def write(self, block: NDArray[np.float32], row: int, col: int) -> None:
         if not self._open:
@@ -131,11 +135,16 @@ class GatheringSink(ABC):
             with as_output_error(self.path):
                 self._journal.add((row, col), seal(self._chunk_file(row, col)))
 
+    def assemble(self) -> None:
+        check_output(self.path, overwrite=self.overwrite)
+        self._check_alive()
+        with as_output_error(self.path):
+            self._assemble()
+
     def close(self) -> None:
         if not self._open:
             return
-        check_output(self.path, overwrite=self.overwrite)
-        self._check_alive()
+        self.assemble()
         with as_output_error(self.path):
             self._publish()
             self._let_go()

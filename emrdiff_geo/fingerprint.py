@@ -23,9 +23,10 @@ _DIGESTS = {
     "grid": "another grid",
     "arithmetic": "arithmetic that rounds differently (another processor or another BLAS)",
     "kept": "another outcome of the self-check",
+    "calibration": "another calibration of the uncertainty",
 }
 # These follow from the user's options: named only if no option differs.
-_CONSEQUENCES = ("hsi", "msi", "bands", "grid", "arithmetic", "kept", "chunks")
+_CONSEQUENCES = ("hsi", "msi", "bands", "grid", "arithmetic", "kept", "calibration", "chunks")
 # What goes with an option, and says nothing beside it.
 _WITH = {
     "method": ("weights", "variant", "steps", "seed", "device", "overlap"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -20,14 +20,18 @@ from .fingerprint import fingerprint
 from .grid import Pair, pair_scenes
 from .metadata import Provenance
 from .methods import MethodOptions, get_method
+from .methods.uncertainty import check_sampling
 from .pipeline import Run, describe_plan, plan_tiles, prepare_run
 from .readers import as_image, open_hsi, open_msi
-from .sinks import check_leftover, check_output, open_sink
+from .sinks import Sink, check_leftover, check_output, open_sink
 from .spectral import wavelengths_by_rank
+from .twin import check_twin, open_twin
 from .workers import Scheduler
 
 Image = xr.Dataset | xr.DataArray
 ImageOrPath = Image | str | Path
+#: In the provenance of a companion, so that nobody takes it for an image.
+UNCERTAINTY_NOTE = "The values are the standard deviation of the error of the fused image."
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,11 @@ class FusionOptions:
         Steps of the chain; None: as the weights were trained.
     seed : int
         Same seed, same result, bit by bit.
+    samples : int
+        How many times the chain is run, each with noise of its own; the result is the mean.
+    uncertainty : bool
+        Whether to tell the standard deviation of the error, for every pixel and band; needs some
+        samples.
     tile : int
         Edge of a tile in pixels of the result; also the chunks of the result.
     overlap : int or None
@@ -73,6 +82,8 @@ class FusionOptions:
     variant: str | None = None
     steps: int | None = None
     seed: int = 0
+    samples: int = 1
+    uncertainty: bool = False
     tile: int = 256
     overlap: int | None = None
     device: str = "auto"
@@ -152,7 +163,20 @@ def plan_fusion(hsi: ImageOrPath, msi: ImageOrPath, **options: Any) -> FusionPla
     return FusionPlan(open_pair(hsi, msi, chosen.ratio, chosen.wavelengths)[0], chosen)
 
 
+def check_options(options: FusionOptions) -> None:
+    """Refuse options that contradict each other, before any image is opened.
+
+    Raises
+    ------
+    MethodError
+        See `check_sampling`.
+    """
+    method = get_method(options.method)
+    check_sampling(options.for_method(), method.name, method.with_uncertainty is not None)
+
+
 def _prepare(hsi: ImageOrPath, msi: ImageOrPath, options: FusionOptions) -> tuple[Run, Provenance]:
+    check_options(options)
     hsi, msi, names = open_images(hsi, msi, options.wavelengths)
     pair = registered_pair(
         hsi, msi, ratio=options.ratio, coregister=options.coregister, force=options.force
@@ -176,6 +200,7 @@ def _provenance(run: Run, options: FusionOptions, inputs: tuple[str, ...]) -> Pr
     if learned:
         used["steps"] = run.options.steps
         used["kept"] = run.options.kept
+        used["calibration"] = run.options.calibration
     # The device and the margin actually used change the last bits of a result.
     used |= {"device": run.options.device, "overlap": run.plan.halo}
     return Provenance(
@@ -209,8 +234,10 @@ def fuse(hsi: ImageOrPath, msi: ImageOrPath, **options: Any) -> xr.Dataset:
     -------
     xr.Dataset
         ``image (band, y, x)`` float32, lazy: the HSI's bands, wavelengths and units on the MSI's
-        grid and CRS, cut to the area both share; NaN where either has no data. The attribute
-        ``provenance`` is JSON.
+        grid and CRS, cut to the area both share; NaN where either has no data. With the option
+        uncertainty also ``uncertainty (band, y, x)``, the standard deviation of the error in the
+        same units; compute both at once (``dask.compute``), for they share their tiles. The
+        attribute ``provenance`` is JSON.
 
     Raises
     ------
@@ -226,13 +253,14 @@ def _compute_tile(run: Run, row: int, col: int) -> np.ndarray:
 
 
 def _lazy_image(run: Run) -> da.Array:
-    """Dask array with one task a tile; the run is in the graph once."""
+    """Dask array with one task a tile, see `Run.tile`; the run is in the graph once."""
     name = f"emrdiff-{uuid4().hex}"
     context = f"{name}-run"
     graph: dict[Any, Any] = {context: run}
     for tile in run.plan:
         graph[(name, 0, *tile.index)] = (_compute_tile, context, *tile.index)
-    chunks = ((run.pair.n_hsi,), *run.plan.chunks)
+    parts = 2 if run.options.uncertainty else 1
+    chunks = ((parts * run.pair.n_hsi,), *run.plan.chunks)
     return da.Array(graph, name, chunks, dtype=np.float32)
 
 
@@ -252,8 +280,12 @@ def _dataset(run: Run, image: da.Array, provenance: Provenance) -> xr.Dataset:
     else:
         coords |= xr_coords(pair.target, crs_coord_name="spatial_ref")
         attrs["grid_mapping"] = "spatial_ref"
-    array = xr.DataArray(image, dims=("band", "y", "x"), coords=coords, attrs=attrs)
-    return array.to_dataset(name="image").assign_attrs(provenance=provenance.to_json())
+    dims = ("band", "y", "x")
+    variables = {"image": (dims, image[: pair.n_hsi], attrs)}
+    if run.options.uncertainty:
+        told = {**attrs, "long_name": "standard deviation of the error of image"}
+        variables["uncertainty"] = (dims, image[pair.n_hsi :], told)
+    return xr.Dataset(variables, coords, {"provenance": provenance.to_json()})
 
 
 def fuse_to_file(
@@ -261,6 +293,7 @@ def fuse_to_file(
     msi: ImageOrPath,
     out: str | Path,
     *,
+    uncertainty: str | Path | None = None,
     overwrite: bool = False,
     resume: bool = False,
     scheduler: Scheduler = None,
@@ -275,6 +308,9 @@ def fuse_to_file(
         As for `fuse`.
     out : path-like
         ``.tif`` or ``.zarr``; appears only when it is complete.
+    uncertainty : path-like, optional
+        A second ``.tif`` or ``.zarr`` of the same bands and grid, for the standard deviation of the
+        error; needs ``samples``. Both appear together, at the end.
     overwrite : bool
         Replace an existing result.
     resume : bool
@@ -303,24 +339,38 @@ def fuse_to_file(
         If the images, options or the output do not go together; the message names the cure.
     """
     tell = progress or (lambda event: None)
+    if isinstance(uncertainty, bool):
+        raise InputError("name the file for the uncertainty: uncertainty='sigma.tif'")
+    chosen = FusionOptions(**options, uncertainty=uncertainty is not None)
+    check_options(chosen)
     out = check_output(out, overwrite=overwrite)
     check_leftover(out, resume=resume, overwrite=overwrite)
+    if uncertainty is not None:
+        uncertainty = check_twin(out, uncertainty, overwrite=overwrite, resume=resume)
     tell(ProgressEvent("statistics", 0, 1, "measuring the scene"))
-    run, provenance = _prepare(hsi, msi, FusionOptions(**options))
+    run, provenance = _prepare(hsi, msi, chosen)
     tell(ProgressEvent("statistics", 1, 1))
-    sink = open_sink(
-        out,
-        (run.pair.n_hsi, *run.pair.shape),
-        geobox=run.pair.target,
-        chunks=run.plan.tile,
-        bands=run.pair.hsi_bands,
-        provenance=provenance,
-        overwrite=overwrite,
-        fingerprint=fingerprint(run, provenance),
-        resume=resume,
-    )
-    with sink:
+    with _open(run, out, uncertainty, provenance, overwrite=overwrite, resume=resume) as sink:
         fuse_tiles(run, sink, tell, scheduler)
         tell(ProgressEvent("write", 0, 1, f"finishing {out.name}"))
     tell(ProgressEvent("write", 1, 1))
     return out
+
+
+def _open(
+    run: Run, out: Path, uncertainty: Path | None, provenance: Provenance, **options: Any
+) -> Sink:
+    """Sink for the tiles of a run."""
+    options |= {
+        "geobox": run.pair.target,
+        "chunks": run.plan.tile,
+        "bands": run.pair.hsi_bands,
+        "fingerprint": fingerprint(run, provenance),
+    }
+    shape = run.pair.n_hsi, *run.pair.shape
+    if uncertainty is None:
+        return open_sink(out, shape, provenance=provenance, **options)
+    about = replace(provenance, notes=(UNCERTAINTY_NOTE, *provenance.notes))
+    return open_twin(
+        out, uncertainty, shape, provenance=provenance, companion_provenance=about, **options
+    )

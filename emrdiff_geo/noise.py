@@ -8,6 +8,8 @@ pixels, so that a window costs only the cells it touches.
 
 from __future__ import annotations
 
+from hashlib import blake2b
+
 import numpy as np
 
 CELL = 64
@@ -20,6 +22,16 @@ def _cell(seed: int, step: int, row: int, col: int, channels: int) -> np.ndarray
     key = np.array([seed & _MASK, step & _MASK], dtype=np.uint64)
     generator = np.random.Generator(np.random.Philox(counter=counter, key=key))
     return generator.standard_normal((channels, CELL, CELL), dtype=np.float32)
+
+
+def sample_seed(seed: int, number: int) -> int:
+    """Seed of one of several samples of a run; that of the first, number 0, is the run's own.
+
+    Of the others it is a digest, so that no sample of one seed is a sample of a neighbouring seed.
+    """
+    if number == 0:
+        return seed
+    return int.from_bytes(blake2b(f"{seed}/{number}".encode(), digest_size=8).digest()) >> 1
 
 
 def pixel_noise(

@@ -70,7 +70,8 @@ class Run:
         -------
         ndarray
             ``(L, h, w)`` float32 in the HSI's units, NaN where either image has no data, and in
-            bands that have none.
+            bands that have none; with uncertainty ``(2 L, h, w)``, the image and then the standard
+            deviation of its error.
         """
         tile = self.plan[row, col]
         rows, cols = tile.window
@@ -79,16 +80,26 @@ class Run:
         lr, lr_valid = fill_invalid(lr[self.statistics.good])
         ratio = self.plan.ratio
         valid = hr_valid & lr_valid.repeat(ratio, axis=0).repeat(ratio, axis=1)
-        shape = (self.pair.n_hsi, len(tile.core[0]), len(tile.core[1]))
+        parts = 2 if self.options.uncertainty else 1
+        shape = (parts * self.pair.n_hsi, len(tile.core[0]), len(tile.core[1]))
         out = np.full(shape, np.nan, np.float32)
         valid = valid[tile.inner]
         if valid.any():
-            method = get_method(self.method)
-            fused = method.fuse_tile(lr, hr, self.statistics, self.options, tile.origin)
+            fused, *deviation = self._fuse(lr, hr, tile.origin)
             window = rows.as_slice(), cols.as_slice()
             fused = agree_with_hsi(fused, self.pair, *window, self.statistics.good)
-            out[self.statistics.good] = np.where(valid, fused[:, *tile.inner], np.nan)
+            for image, part in zip((fused, *deviation), np.split(out, parts), strict=True):
+                part[self.statistics.good] = np.where(valid, image[:, *tile.inner], np.nan)
         return out
+
+    def _fuse(
+        self, lr: np.ndarray, hr: np.ndarray, origin: tuple[int, int]
+    ) -> tuple[np.ndarray, ...]:
+        method = get_method(self.method)
+        known = lr, hr, self.statistics, self.options, origin
+        if self.options.uncertainty and method.with_uncertainty is not None:
+            return method.with_uncertainty(*known)
+        return (method.fuse_tile(*known),)
 
     def _coarse(self, span: Span) -> slice:
         return slice(span.start // self.plan.ratio, span.stop // self.plan.ratio)

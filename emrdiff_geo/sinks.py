@@ -65,6 +65,9 @@ class Sink(Protocol):
     def record(self, row: int, col: int) -> None:
         """Put down that the region at pixel (`row`, `col`), which is one chunk, is written."""
 
+    def assemble(self) -> None:
+        """Do all that `close` does, but for making the result appear."""
+
     def close(self) -> None:
         """Make the result appear under its name. Regions never written are nodata."""
 
@@ -149,6 +152,9 @@ class CogSink(GatheringSink):
     While it is closed, up to twice its uncompressed size is needed on the disk.
     """
 
+    #: Whether this process has made the whole of the result: one that was left may be cut off.
+    _whole = False
+
     def _create(self) -> Any:
         return create_stage(self._partial / "stage.zarr", self.layout)
 
@@ -162,18 +168,26 @@ class CogSink(GatheringSink):
     def _assembled(self) -> bool:
         return self._tiled.exists()
 
-    def _publish(self) -> None:
+    @property
+    def _result(self) -> Path:
+        return self._partial / "result.tif"
+
+    def _assemble(self) -> None:
         from . import _cog
 
-        result = self._partial / "result.tif"
+        if self._whole:
+            return
         if not self._assembled():
             unfinished = self._partial / "unfinished.tif"
             _cog.write_tiled(self._array, self.layout, unfinished)
             _replace_durably(unfinished, self._tiled)
         # The tiled file has everything: give the space of the regions to the copy.
         shutil.rmtree(self._partial / "stage.zarr", ignore_errors=True)
-        _cog.copy_optimised(self._tiled, self.layout, result)
-        _replace_durably(result, self.path)
+        _cog.copy_optimised(self._tiled, self.layout, self._result)
+        self._whole = True
+
+    def _publish(self) -> None:
+        _replace_durably(self._result, self.path)
         for suffix in _SIDECARS:
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
 
@@ -186,6 +200,9 @@ class ZarrSink(GatheringSink):
 
     def _reopen(self) -> Any:
         return open_result(self._partial / "result")
+
+    def _assemble(self) -> None:
+        """The chunks of the result are the regions: it is whole when they are."""
 
     def _publish(self) -> None:
         old = self._partial / "replaced"

@@ -19,6 +19,14 @@ from scipy import ndimage
 from .degrade import Degradation
 from .edge import edge_magnitude
 from .errors import InputError
+from .noise_level import (
+    bounded,
+    cell_covariances,
+    lattice_step,
+    noise_covariance,
+    noise_gain,
+    unexplained_by_hsi,
+)
 
 #: Share of the best-filled band's pixels under which a band counts as empty.
 EMPTY_BAND = 0.5
@@ -80,6 +88,8 @@ class SceneStatistics:
         Largest HSI value, in the HSI's units.
     edge_range : (float, float)
         Least and largest edge magnitude of the MSI, see `edge_magnitude`.
+    noise : ndarray
+        ``(s, s)`` covariance of the noise of the MSI's pixels, see `noise_level`.
     wavelength_nm, fwhm_nm : ndarray or None
         ``(L,)`` centres and widths of the good bands.
     """
@@ -90,6 +100,7 @@ class SceneStatistics:
     n_msi: int
     peak: float
     edge_range: tuple[float, float]
+    noise: np.ndarray
     wavelength_nm: np.ndarray | None = field(default=None)
     fwhm_nm: np.ndarray | None = field(default=None)
 
@@ -115,8 +126,9 @@ class SceneStatistics:
 
     @cached_property
     def slopes(self) -> np.ndarray:
-        """``(s, L)`` slopes of the linear regression of the HSI bands on the MSI bands."""
-        return np.linalg.solve(self.msi_covariance, self.covariance[: self.n_msi, self.n_msi :])
+        """``(s, L)`` slopes of the linear regression of the HSI bands on the noisy MSI bands."""
+        cross = self.covariance[: self.n_msi, self.n_msi :]
+        return np.linalg.solve(self.msi_covariance + self.noise, cross)
 
     @cached_property
     def msi_covariance(self) -> np.ndarray:
@@ -135,7 +147,9 @@ class SceneStatistics:
     def residual_covariance(self) -> np.ndarray:
         """``(L, L)`` covariance of what the regression does not explain at LR."""
         s = self.n_msi
-        return self.covariance[s:, s:] - self.slopes.T @ self.covariance[:s, s:]
+        explained = self.slopes.T @ self.covariance[:s, s:]
+        predicted = self.slopes.T @ self.covariance[:s, :s] @ self.slopes
+        return self.covariance[s:, s:] - explained - explained.T + predicted
 
     @cached_property
     def scale(self) -> float:
@@ -249,12 +263,16 @@ def scene_statistics(
     """
     moments: Moments | None = None
     peak, low, high = -np.inf, np.inf, -np.inf
-    n_msi = 0
+    n_msi, cells = 0, []
+    step = lattice_step((lr_shape[0] * degradation.ratio, lr_shape[1] * degradation.ratio))
     for rows, cols in _blocks(lr_shape, block):
-        lr_msi, valid, (least, most) = _degraded_block(read_msi, rows, cols, lr_shape, degradation)
+        lr_msi, valid, (least, most), calm = _degraded_block(
+            read_msi, rows, cols, lr_shape, degradation, step
+        )
         hsi = read_hsi(rows, cols)[good]
         valid &= np.isfinite(hsi).all(axis=0)
         n_msi = len(lr_msi)
+        cells.append(calm)
         new = Moments.of(np.concatenate([lr_msi[:, valid], hsi[:, valid]]))
         moments = new if moments is None else moments.merge(new)
         low, high = min(low, least), max(high, most)
@@ -272,9 +290,17 @@ def scene_statistics(
         n_msi=n_msi,
         peak=peak,
         edge_range=(low, high),
+        noise=_noise(np.concatenate(cells), moments, n_msi, degradation),
         wavelength_nm=None if wavelength_nm is None else wavelength_nm[good],
         fwhm_nm=None if fwhm_nm is None else fwhm_nm[good],
     )
+
+
+def _noise(cells: np.ndarray, moments: Moments, n_msi: int, degradation: Degradation) -> np.ndarray:
+    covariance = moments.scatter / max(moments.count - 1, 1)
+    noise = noise_covariance(cells, np.diag(covariance)[:n_msi])
+    unexplained = unexplained_by_hsi(covariance, n_msi, moments.count)
+    return bounded(noise, unexplained, noise_gain(degradation))
 
 
 def _degraded_block(
@@ -283,8 +309,9 @@ def _degraded_block(
     cols: slice,
     lr_shape: tuple[int, int],
     degradation: Degradation,
-) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
-    """MSI on the LR grid, where all its pixels were valid, and its range of edge magnitudes."""
+    step: int,
+) -> tuple[np.ndarray, np.ndarray, tuple[float, float], np.ndarray]:
+    """MSI on the LR grid, where all its pixels were valid, its range of edges, its noise."""
     grown_rows, inner_rows = _grow(rows, degradation.reach, lr_shape[0])
     grown_cols, inner_cols = _grow(cols, degradation.reach, lr_shape[1])
     r = degradation.ratio
@@ -297,7 +324,9 @@ def _degraded_block(
         (float(magnitude.min()), float(magnitude.max())) if magnitude.size else (np.inf, -np.inf)
     )
     cells = valid.reshape(valid.shape[0] // r, r, valid.shape[1] // r, r).all(axis=(1, 3))
-    return lr, cells[inner_rows, inner_cols], edges
+    own = _fine(inner_rows, r), _fine(inner_cols, r)
+    noise = cell_covariances(msi[:, *own], valid[own], (rows.start * r, cols.start * r), step)
+    return lr, cells[inner_rows, inner_cols], edges, noise
 
 
 @dataclass(frozen=True)

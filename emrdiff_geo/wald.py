@@ -77,7 +77,21 @@ def one_ratio_lower(pair: Pair, psf: str, good: np.ndarray) -> tuple[WaldPair, n
     return WaldPair(lr, degraded, reference, statistics), valid[:height, :width]
 
 
-def _central(size: int) -> slice:
-    length = min(size, LARGEST)
+def central_part(pair: WaldPair, valid: np.ndarray, largest: int) -> tuple[WaldPair, np.ndarray]:
+    """The middle of a pair and of its valid pixels, of at most `largest` pixels a side.
+
+    The statistics stay those of the whole.
+    """
+    r = pair.statistics.ratio
+    coarse = tuple(_central(n, max(largest // r, 1)) for n in pair.lr.shape[1:])
+    fine = tuple(slice(s.start * r, s.stop * r) for s in coarse)
+    part = WaldPair(
+        pair.lr[:, *coarse], pair.hr[:, *fine], pair.reference[:, *fine], pair.statistics
+    )
+    return part, valid[fine]
+
+
+def _central(size: int, largest: int = LARGEST) -> slice:
+    length = min(size, largest)
     start = (size - length) // 2
     return slice(start, start + length)

@@ -128,7 +128,7 @@ def test_training_lowers_the_loss():
         TrainConfig(steps=30, amp=False, learning_rate=3e-3),
         progress=lambda step, total, loss, metrics: losses.append(loss),
     )
-    trainer.run(lambda step: batches(One(), step, draws_per_batch=1, workers=0))
+    trainer.run(lambda step: batches(One(), step, batch=2, draws=1, workers=0))
     assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
 
 

@@ -94,7 +94,14 @@ def _check_made_as_wanted(context: Context) -> None:
     made = read_provenance(args.out)
     if made is None:
         raise OutputError(f"{args.out} exists and is no result: choose another name.")
-    found = differences(made, args.hsi, args.msi, FusionOptions(**fuse_options(context)))
+    wanted = FusionOptions(**fuse_options(context))
+    found = differences(made, args.hsi, args.msi, wanted)
+    if args.uncertainty is not None and not found:
+        beside = read_provenance(args.uncertainty)
+        if beside is None:
+            found = [f"without {args.uncertainty}"]
+        else:
+            found = differences(beside, args.hsi, args.msi, wanted)
     if found:
         raise OutputError(
             f"{args.out} exists, made differently ({', '.join(found)}): choose another name, or "

@@ -8,21 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from ..execute import Progress, ProgressEvent
-from ..fusion import fuse_to_file, plan_fusion
-from ..methods import get_method
+from ..fusion import FusionOptions, check_options, fuse_to_file, plan_fusion
 from ..sinks import check_leftover, check_output
+from ..twin import check_twin
 from .context import Context
 from .inputs import check_free
 from .progress import for_events
 
 _TILING = ("method", "ratio", "tile", "overlap", "wavelengths")
-_NETWORK = ("weights", "variant", "device", "steps", "seed", "self_check")
+_NETWORK = ("weights", "variant", "device", "steps", "seed", "samples", "self_check")
 _OPTIONS = (*_TILING, *_NETWORK, "psf", "coregister", "force")
 
 
 def fuse(context: Context) -> None:
     """Fuse a pair into a file."""
-    context.reporter.result(path=os.path.abspath(fuse_pair(context)))
+    found = {"path": os.path.abspath(fuse_pair(context))}
+    if context.args.uncertainty is not None:
+        found["uncertainty"] = os.path.abspath(context.args.uncertainty)
+    context.reporter.result(**found)
 
 
 def fuse_options(context: Context) -> dict[str, Any]:
@@ -36,14 +39,17 @@ def fuse_pair(context: Context) -> Path:
     check_free(args.out, args.overwrite, args.hsi, args.msi)
     check_output(args.out, overwrite=args.overwrite)
     check_leftover(args.out, resume=args.resume, overwrite=args.overwrite)
-    if "method" in options:
-        get_method(options["method"])
+    check_options(FusionOptions(**options, uncertainty=args.uncertainty is not None))
+    if args.uncertainty is not None:
+        check_free(args.uncertainty, args.overwrite or args.resume, args.hsi, args.msi)
+        check_twin(args.out, args.uncertainty, overwrite=args.overwrite, resume=args.resume)
     context.working = True
     progress = for_events(context.reporter)
     return fuse_to_file(
         args.hsi,
         args.msi,
         args.out,
+        uncertainty=args.uncertainty,
         overwrite=args.overwrite,
         resume=args.resume,
         scheduler=args.dask,

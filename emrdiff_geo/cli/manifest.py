@@ -25,6 +25,8 @@ VALUES = (
     "device",
     "steps",
     "seed",
+    "samples",
+    "uncertainty",
     "psf",
     "dask",
 )
@@ -76,11 +78,7 @@ class Row:
         return _fuse_arguments([*words, "--", *(self.path(name) for name in REQUIRED)])
 
     def _options(self) -> list[str]:
-        words = [f"--{name}={self.cells[name]}" for name in VALUES if name in self.cells]
-        for index, word in enumerate(words):
-            # Weights are a shipped name or a file.
-            if word.startswith("--weights=") and os.path.exists(self.path("weights")):
-                words[index] = f"--weights={self.path('weights')}"
+        words = [f"--{name}={self._value(name)}" for name in VALUES if name in self.cells]
         for name in SWITCHES:
             text = self.cells.get(name, "").lower()
             if text in _YES:
@@ -88,6 +86,13 @@ class Row:
             elif text not in _NO:
                 raise InputError(f"line {self.line} has {text!r} for {name}: write yes or no.")
         return words
+
+    def _value(self, name: str) -> str:
+        # Weights are a shipped name or a file.
+        is_path = name == "uncertainty" or (
+            name == "weights" and os.path.exists(self.path("weights"))
+        )
+        return self.path(name) if is_path else self.cells[name]
 
 
 def _fuse_arguments(words: list[str]) -> argparse.Namespace:
@@ -172,12 +177,13 @@ def _check_columns(name: str, columns: list[str], written: list[str]) -> None:
 def _check_outputs(name: str, rows: list[Row]) -> None:
     seen: dict[str, int] = {}
     for row in rows:
-        if not row.out:
-            continue
-        place = os.path.realpath(row.path("out"))
-        if place in seen:
-            raise InputError(
-                f"lines {seen[place]} and {row.line} of {name} both write {row.out}: give each "
-                "row a result of its own."
-            )
-        seen[place] = row.line
+        for column in ("out", "uncertainty"):
+            if column not in row.cells:
+                continue
+            place = os.path.realpath(row.path(column))
+            if place in seen:
+                raise InputError(
+                    f"lines {seen[place]} and {row.line} of {name} both write "
+                    f"{row.cells[column]}: give each row a result of its own."
+                )
+            seen[place] = row.line

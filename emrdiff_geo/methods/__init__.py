@@ -15,7 +15,7 @@ import numpy as np
 from ..errors import MethodError
 from ..statistics import SceneStatistics
 from .bicubic import fuse_bicubic
-from .emrdiff import fuse_emrdiff, prepare_emrdiff
+from .emrdiff import fuse_emrdiff, fuse_with_uncertainty, prepare_emrdiff
 from .local_regression import fuse_local_regression
 from .options import Lower, MethodOptions
 from .regression import fuse_regression
@@ -45,6 +45,9 @@ class Method:
         ``(options, statistics, lower) -> options``: checks the options against the scene before
         any tile is fused, and fills in what they leave open. ``lower()`` is the pair one ratio
         lower and its valid pixels, or None where the scene is too small for that.
+    with_uncertainty : callable or None
+        As `fuse_tile`, returning also the standard deviation of the error; None where the method
+        has no samples to draw.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Method:
     fuse_tile: TileFunction
     halo: Callable[[int], int]
     prepare: Callable[[MethodOptions, SceneStatistics, Lower], MethodOptions] | None = None
+    with_uncertainty: Callable[..., tuple[np.ndarray, np.ndarray]] | None = None
 
 
 def _regression_halo(ratio: int) -> int:
@@ -83,6 +87,7 @@ METHODS: dict[str, Method] = {
             fuse_emrdiff,
             lambda r: max(64, _regression_halo(r)),
             prepare_emrdiff,
+            fuse_with_uncertainty,
         ),
     )
 }

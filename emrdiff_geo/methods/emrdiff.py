@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import MethodError, WeightsError
-from ..noise import pixel_noise
 from ..statistics import SceneStatistics
+from ..wald import central_part
 from ..weightfiles import digest, weights_path
+from ._sampling import chain_samples, run_chain
 from .options import Lower, MethodOptions
 from .state import ChainState, build_state, deviation, node_basis, universal_state
+from .uncertainty import (
+    constants_of,
+    error_terms,
+    mean_and_spread,
+    predicted_deviation,
+    scaled,
+    weights_of,
+)
 
 log = logging.getLogger(__name__)
 
 #: Weight of keeping all of the residual, against what the self-check measures.
 KEEP_ALL = 0.3
+#: Largest edge of the part of the pair one ratio lower on which errors are measured, pixels.
+MEASURED = 192
 
 # torch is imported where it is used: listing methods, planning and the classical methods do not
 # need it, and it takes seconds to load.
@@ -58,6 +71,7 @@ def prepare_emrdiff(
     """
     from ..model.weights import read_config
 
+    lower = cache(lower)
     path = weights_path(options.weights)
     config = read_config(path)
     if options.variant not in (None, config.variant):
@@ -80,6 +94,8 @@ def prepare_emrdiff(
     )
     if config.variant == "universal" and options.self_check:
         options = replace(options, kept=_self_check(options, lower))
+    if options.uncertainty:
+        options = replace(options, calibration=_calibration(options, config, path.name, lower))
     return options
 
 
@@ -108,6 +124,32 @@ def _self_check(options: MethodOptions, lower: Lower) -> tuple[float, ...]:
         100 * np.mean(kept[covered]),
     )
     return tuple(round(float(k), 3) for k in kept)
+
+
+def _calibration(options: MethodOptions, config, name: str, lower: Lower) -> tuple[float, ...]:
+    """Weights of the terms of the uncertainty, as the pair one ratio lower bears them out."""
+    constants = constants_of(config, name)
+    found = lower()
+    if found is None:
+        log.info("The scene is too small to measure its errors: the uncertainty is not scaled.")
+        return weights_of(constants)
+    # All bands of several images are held at once: a part of a large scene has to do.
+    pair, valid = central_part(*found, MEASURED)
+    options = replace(options, calibration=weights_of(constants))
+    known = pair.lr, pair.hr, pair.statistics, options, (0, 0)
+    fused, sigma = fuse_with_uncertainty(*known)
+    error, predicted = (
+        float(np.sqrt(np.mean(np.square(image[:, valid], dtype=np.float64))))
+        for image in (fused - pair.reference, sigma)
+    )
+    if not (error > 0 and predicted > 0):
+        return weights_of(constants)
+    log.info(
+        "At %d times coarser pixels errors are %.2f times the predicted ones.",
+        pair.statistics.ratio,
+        error / predicted,
+    )
+    return scaled(constants, error / predicted)
 
 
 def kept_share(reached: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -152,69 +194,38 @@ def fuse_emrdiff(
     options: MethodOptions,
     origin: tuple[int, int],
 ) -> np.ndarray:
-    """Fuse a tile with the residual diffusion chain.
+    """Fuse a tile with the residual diffusion chain; the mean of its samples."""
+    state, ends = _chain(lr, hr, statistics, options, origin)
+    return state.result(mean_and_spread(ends, options.samples, None)[0])
 
-    The noise belongs to absolute pixels, and the network's grid of strided convolutions is laid
-    out from the scene's origin, so that neighbouring tiles agree where they overlap.
-    """
+
+def fuse_with_uncertainty(
+    lr: np.ndarray,
+    hr: np.ndarray,
+    statistics: SceneStatistics,
+    options: MethodOptions,
+    origin: tuple[int, int],
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `fuse_emrdiff`, and the standard deviation of the error, of the same shape and units."""
+    state, ends = _chain(lr, hr, statistics, options, origin)
+    x0, spread = mean_and_spread(ends, options.samples, state.to_bands)
+    fused = state.result(x0)
+    terms = error_terms(state, x0, spread, lr, hr, statistics)
+    return fused, predicted_deviation(terms, options.calibration, fused.shape)
+
+
+def _chain(
+    lr: np.ndarray,
+    hr: np.ndarray,
+    statistics: SceneStatistics,
+    options: MethodOptions,
+    origin: tuple[int, int],
+) -> tuple[ChainState, Iterator[np.ndarray]]:
+    """State of a tile and the samples of its chain."""
     from ..model.weights import load_model
 
     model, config = load_model(options.weights, options.digest, options.device)
     state = build_state(config.variant, lr, hr, statistics, config.residual)
     if options.kept:
         state = replace(state, to_bands=state.to_bands * np.array(options.kept, np.float32))
-    return state.result(run_chain(model, config, state, options, origin))
-
-
-def run_chain(
-    model, config, state: ChainState, options: MethodOptions, origin: tuple[int, int]
-) -> np.ndarray:
-    """End of the chain ``(C, H, W)`` float32 for one tile's state."""
-    import torch
-
-    from ..model.diffusion import sample
-    from ..model.estimate import estimate, remove_visible
-
-    height, width = state.edge.shape
-    pads = [_alignment(o, n, model.multiple) for o, n in zip(origin, (height, width), strict=True)]
-    (top, bottom), (left, right) = pads
-    inner = (..., slice(top, top + height), slice(left, left + width))
-
-    def tensor(image: np.ndarray) -> torch.Tensor:
-        padded = np.pad(image, ((0, 0), (top, bottom), (left, right)), mode="edge")
-        batch = torch.from_numpy(padded)[None].to(options.device)
-        return batch.contiguous(memory_format=torch.channels_last)
-
-    def noise(step: int) -> torch.Tensor:
-        at = origin[0] - top, origin[1] - left
-        size = height + top + bottom, width + left + right
-        values = pixel_noise(options.seed, step, at, size, len(state.a0))
-        return torch.from_numpy(values)[None].to(options.device)
-
-    a0 = tensor(state.a0)
-    edge = tensor(state.edge[None]) if config.noise == "edge-aware" else None
-    scalars = (
-        torch.from_numpy(state.scalars)[None].to(options.device) if state.scalars.size else None
-    )
-    schedule = config.schedule(options.steps)
-    with torch.inference_mode():
-        guide = model.encode_guide(tensor(state.guide))
-        mask = torch.from_numpy(state.mask).to(options.device)[:, None, None]
-        filters = state.low_pass and [
-            torch.from_numpy(m).to(options.device) for m in state.low_pass
-        ]
-
-        def predict(x_t: torch.Tensor, t: int) -> torch.Tensor:
-            x0 = estimate(model, x_t, a0, t, edge, guide, scalars, schedule)[0] * mask
-            if filters:
-                x0[inner] = remove_visible(x0[inner], *filters)
-            return x0
-
-        x0 = sample(predict, a0, edge, schedule, noise)
-        return x0[0][inner].float().cpu().numpy()
-
-
-def _alignment(origin: int, size: int, multiple: int) -> tuple[int, int]:
-    """Margins that put both ends of an axis on multiples of the network's coarsest cell."""
-    before = origin % multiple
-    return before, -(before + size) % multiple
+    return state, chain_samples(model, config, state, options, origin)

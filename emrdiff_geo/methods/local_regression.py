@@ -3,9 +3,10 @@
 At LR, Gaussian-windowed moments of the degraded MSI with itself and with what the global
 regression leaves of the HSI give a correction of the slopes at every LR pixel:
 
-    (local covariance + lambda * global covariance) @ correction = local cross-covariance
+    (local covariance + lambda * global covariance + noise) @ correction = local cross-covariance
 
-The second term keeps it stable where the window shows no contrast. The corrections are linearly
+The second term keeps it stable where the window shows no contrast, the third keeps the noise of
+the MSI's pixels, which degrading averages away, from being amplified. The corrections are linearly
 interpolated to HR and the MSI's detail is injected with global and local slopes. The cost is
 linear in the number of pixels and nothing is learned.
 """
@@ -22,8 +23,10 @@ from .regression import back_project, msi_detail
 
 #: Standard deviation of the window, in LR pixels.
 WINDOW = 1.0
-#: Weight of the global covariance.
-SHRINKAGE = 0.1
+#: Weight of the global covariance. Without the noise term 0.1, 0.01 and 0.003 gave 46.3, 46.8 and
+#: 46.7 dB on nine training scenes at x4 and x8, and 43.4, 42.5 and 41.8 dB at 40 dB SNR. With it,
+#: 0.01 gives 46.9 dB for clean pairs, 44.1 dB at 40 dB SNR, and at 30 dB 38.5 dB instead of 34.8.
+SHRINKAGE = 0.01
 
 
 @lru_cache(maxsize=64)
@@ -34,12 +37,13 @@ def _window_matrix(size: int) -> np.ndarray:
     return matrix / matrix.sum(axis=1, keepdims=True)
 
 
-def _smooth(image: np.ndarray) -> np.ndarray:
+def window_mean(image: np.ndarray) -> np.ndarray:
+    """Gaussian-weighted mean around each pixel of ``(..., h, w)``."""
     return _window_matrix(image.shape[-2]) @ image @ _window_matrix(image.shape[-1]).T
 
 
 def slope_corrections(
-    msi_lr: np.ndarray, residual: np.ndarray, covariance: np.ndarray
+    msi_lr: np.ndarray, residual: np.ndarray, stabiliser: np.ndarray
 ) -> np.ndarray:
     """Corrections of the global slopes at every LR pixel.
 
@@ -49,8 +53,8 @@ def slope_corrections(
         ``(s, h, w)`` degraded MSI.
     residual : ndarray
         ``(L, h, w)`` HSI less its global regression.
-    covariance : ndarray
-        ``(s, s)`` global covariance of the degraded MSI.
+    stabiliser : ndarray
+        ``(s, s)`` what is added to every local covariance.
 
     Returns
     -------
@@ -60,12 +64,12 @@ def slope_corrections(
     # Deviations from the tile's mean: moments of raw values would cancel in few digits.
     m = (msi_lr - msi_lr.mean(axis=(1, 2), keepdims=True)).astype(np.float64)
     e = residual.astype(np.float64)
-    m_mean, e_mean = _smooth(m), _smooth(e)
-    local = _smooth(m[:, None] * m) - m_mean[:, None] * m_mean
+    m_mean, e_mean = window_mean(m), window_mean(e)
+    local = window_mean(m[:, None] * m) - m_mean[:, None] * m_mean
     cross = np.stack(
-        [_smooth(band * e) - mean * e_mean for band, mean in zip(m, m_mean, strict=True)]
+        [window_mean(band * e) - mean * e_mean for band, mean in zip(m, m_mean, strict=True)]
     )
-    system = np.moveaxis(local, (0, 1), (-2, -1)) + SHRINKAGE * covariance
+    system = np.moveaxis(local, (0, 1), (-2, -1)) + stabiliser
     solved = np.linalg.solve(system, np.moveaxis(cross, (0, 1), (-2, -1)))
     return np.moveaxis(solved, (-2, -1), (0, 1)).astype(np.float32)
 
@@ -85,7 +89,8 @@ def fuse_local_regression(
         m.astype(np.float32)[:, None, None] for m in (statistics.msi_mean, statistics.hsi_mean)
     )
     residual = lr - mean_h - np.tensordot(slopes.T, msi_lr - mean_m, axes=1)
-    corrections = slope_corrections(msi_lr, residual, statistics.msi_covariance)
+    stabiliser = SHRINKAGE * statistics.msi_covariance + statistics.noise
+    corrections = slope_corrections(msi_lr, residual, stabiliser)
     fused = degradation.up(lr)
     for detail, slope, correction in zip(
         msi_detail(hr, degradation), slopes, corrections, strict=True

@@ -32,11 +32,17 @@ class MethodOptions:
     self_check : bool
         Whether to measure on the pair itself, one ratio lower, how much of the network's residual
         to keep.
+    samples : int
+        Number of samples of the chain; the result is their mean.
+    uncertainty : bool
+        Whether a tile also has the standard deviation of its error.
     digest : str
         Digest of the weights file; filled in when a run is prepared.
     kept : tuple of float
         Share of the residual that is kept on every node, 0..1; filled in when a run is prepared,
         empty where all of it is.
+    calibration : tuple of float
+        Weights of the terms of the uncertainty; filled in when a run is prepared.
     """
 
     weights: str = "universal"
@@ -45,5 +51,8 @@ class MethodOptions:
     seed: int = 0
     device: str = "auto"
     self_check: bool = True
+    samples: int = 1
+    uncertainty: bool = False
     digest: str = ""
     kept: tuple[float, ...] = ()
+    calibration: tuple[float, ...] = ()

@@ -48,6 +48,8 @@ class ModelConfig:
         Wavelength nodes of the universal variant; empty for the published one.
     residual, noise, pseudo_bands : str
         Ablations of the paper, see `diffusion`; noise is ``"edge-aware"`` or ``"pure"``.
+    uncertainty : dict
+        Constants of the uncertainty, see `methods.uncertainty`; empty until they are calibrated.
     training : dict
         Model card: data, seed, steps, duration, metrics.
     """
@@ -62,6 +64,7 @@ class ModelConfig:
     residual: Residual = "multimodal"
     noise: str = "edge-aware"
     pseudo_bands: PseudoBands = "first"
+    uncertainty: dict[str, float] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
 
     def schedule(self, steps: int | None = None) -> Schedule:

@@ -9,20 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
+from scipy import ndimage
 
 from .._threads import one_blas_thread
 from ..degrade import Degradation
+from ..errors import SpectralError
 from ..methods.state import ChainState, build_state, deviation
 from ..model.diffusion import PseudoBands, Residual, pseudo_msi_bands
 from ..nodes import PSEUDO_MSI_NM, node_indices
-from ..sensors import SpectralResponse
+from ..sensors import SpectralResponse, load_response, sensor_names
 from ..spectral import gaussian_weights
 from ..statistics import WaldPair, fill_invalid, pair_statistics
 
 #: Draws whose prior is nearly right would otherwise weigh without bound in the loss.
 LEAST_ERROR = 0.2
+#: Of the sensors the one that no draw may have.
+PAPERS_CAMERA = "nikon_d700"
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,15 @@ class DrawConfig:
         More HSI bands than this are thinned out: the network sees only nodes.
     msi_bands : (int, int)
         Least and largest number of MSI bands.
+    real_sensors : float
+        Share of the draws whose MSI has bands of a real sensor, where one fits.
+    recolour : float
+        Share of the draws whose spectra are changed, see `_vary_spectra`; the others keep the
+        scene's own, from which alone a network can learn what spectra look like.
+    composed : float
+        Share of the draws from composed scenes, where there is a spectral library.
+    misregistered : float
+        Share of the draws whose HSI lies a fraction of its pixel off the MSI.
     snr_db : (float, float)
         Range of signal-to-noise ratios; half of the draws have no noise.
     patch, patches : int
@@ -81,7 +95,11 @@ class DrawConfig:
     least_lr: int = 10
     piece: int = 192
     max_bands: int = 48
-    msi_bands: tuple[int, int] = (3, 8)
+    msi_bands: tuple[int, int] = (3, 12)
+    real_sensors: float = 0.3
+    recolour: float = 0.4
+    composed: float = 0.4
+    misregistered: float = 0.2
     snr_db: tuple[float, float] = (25.0, 50.0)
     patch: int = 64
     patches: int = 8
@@ -105,7 +123,7 @@ def draw_pair(scene: TrainingScene, rng: np.random.Generator, config: DrawConfig
     wavelength, fwhm = scene.wavelength_nm, scene.fwhm_nm
     if config.augment:
         cube = _orient(cube, rng)
-        if not config.fixed_sensor:
+        if not config.fixed_sensor and rng.random() < config.recolour:
             cube, wavelength, fwhm = _vary_spectra(cube, wavelength, fwhm, rng)
     ratio = _ratio(cube.shape[1:], rng, config)
     cube = cube[:, : cube.shape[1] // ratio * ratio, : cube.shape[2] // ratio * ratio]
@@ -115,11 +133,21 @@ def draw_pair(scene: TrainingScene, rng: np.random.Generator, config: DrawConfig
         keep = np.sort(rng.choice(len(cube), config.max_bands, replace=False))
         cube, wavelength, fwhm = cube[keep], wavelength[keep], fwhm[keep]
     degradation = Degradation(ratio, config.psf) if config.psf else _degradation(ratio, rng)
-    lr = degradation.down(cube)
+    lr = degradation.down(_displaced(cube, ratio, rng, config))
     if rng.random() < 0.5 and not config.fixed_sensor:
         hr = _noisy(hr, rng.uniform(*config.snr_db), rng)
         lr = _noisy(lr, rng.uniform(*config.snr_db) + 5, rng)
     return WaldPair(lr, hr, cube, pair_statistics(lr, hr, degradation, wavelength, fwhm))
+
+
+def _displaced(
+    cube: np.ndarray, ratio: int, rng: np.random.Generator, config: DrawConfig
+) -> np.ndarray:
+    """The scene as an HSI sees it that is not quite registered: by a tenth of its pixel or so."""
+    if config.fixed_sensor or not config.augment or rng.random() >= config.misregistered:
+        return cube
+    offset = np.clip(rng.normal(0, 0.1, 2), -0.25, 0.25) * ratio
+    return ndimage.shift(cube, (0, *offset), order=1, mode="nearest", prefilter=False)
 
 
 def _piece(cube: np.ndarray, rng: np.random.Generator, config: DrawConfig) -> np.ndarray:
@@ -205,9 +233,47 @@ def _degradation(ratio: int, rng: np.random.Generator) -> Degradation:
 def _response(
     wavelength: np.ndarray, fwhm: np.ndarray, rng: np.random.Generator, config: DrawConfig
 ) -> np.ndarray:
-    """Gaussian bands anywhere in the range, now and then with a broad panchromatic one."""
+    """Bands of a real sensor, or Gaussian ones anywhere in the range."""
     if config.response is not None:
         return config.response.on_bands(wavelength, fwhm).astype(np.float32)
+    if rng.random() < config.real_sensors:
+        response = _real_response(wavelength, fwhm, rng, config)
+        if response is not None:
+            return response
+    return _gaussian_response(wavelength, fwhm, rng, config)
+
+
+def _real_response(
+    wavelength: np.ndarray, fwhm: np.ndarray, rng: np.random.Generator, config: DrawConfig
+) -> np.ndarray | None:
+    """Some or all bands of a real sensor; None if the one drawn does not see enough of the range.
+
+    The camera of the paper's protocol is never drawn: it is what the weights are measured with.
+    """
+    names = [name for name in sensor_names() if name != PAPERS_CAMERA]
+    sensor = _sensor(names[int(rng.integers(len(names)))])
+    try:
+        response, _ = sensor.on_bands(wavelength, fwhm, drop_uncovered=True)
+    except SpectralError:
+        return None
+    least, most = config.msi_bands
+    if len(response) < least:
+        return None
+    if len(response) > most or rng.random() < 0.4:
+        count = int(rng.integers(least, min(len(response), most) + 1))
+        response = response[np.sort(rng.choice(len(response), count, replace=False))]
+    return response.astype(np.float32)
+
+
+@cache
+def _sensor(name: str) -> SpectralResponse:
+    return load_response(name)
+
+
+def _gaussian_response(
+    wavelength: np.ndarray, fwhm: np.ndarray, rng: np.random.Generator, config: DrawConfig
+) -> np.ndarray:
+    """Gaussian bands anywhere in the range, now and then with a broad panchromatic one."""
     count = int(rng.integers(config.msi_bands[0], config.msi_bands[1] + 1))
     low, high = float(wavelength.min()), float(wavelength.max())
     span = high - low

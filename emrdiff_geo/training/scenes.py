@@ -15,6 +15,7 @@ import torch
 
 from ..errors import InputError, SpectralError
 from ..spectral import complete_fwhm, wavelengths_by_rank
+from .compose import compose, read_library
 from .draws import DrawConfig, Patches, TrainingScene, cut_patches, draw_pair
 from .trainer import Batch
 
@@ -90,12 +91,19 @@ def _wavelengths(image, bands: int, file: SceneFile) -> np.ndarray:
 class DrawDataset(torch.utils.data.Dataset):
     """Patches by number of draw; picklable, and the same number always gives the same patches."""
 
-    def __init__(self, files: list[SceneFile], config: DrawConfig, seed: int) -> None:
-        self.files, self.config, self.seed = files, config, seed
+    def __init__(
+        self, files: list[SceneFile], config: DrawConfig, seed: int, library: str | None = None
+    ) -> None:
+        self.files, self.config, self.seed, self.library = files, config, seed, library
 
     def __getitem__(self, index: int) -> Patches:
         rng = np.random.default_rng((self.seed, index))
         scene = load_scene(self.files[int(rng.integers(len(self.files)))])
+        if self.library and rng.random() < self.config.composed:
+            library = read_library(self.library)
+            cube = compose(scene.cube, library, rng)
+            name = f"{scene.name} composed"
+            scene = TrainingScene(name, cube, library.wavelength_nm, library.fwhm_nm)
         return cut_patches(draw_pair(scene, rng, self.config), rng, self.config)
 
 
@@ -118,38 +126,52 @@ def batches(
     dataset: torch.utils.data.Dataset,
     step: int,
     *,
-    draws_per_batch: int = 2,
+    batch: int = 4,
+    draws: int = 8,
     workers: int = 1,
     device: str = "cpu",
+    seed: int = 0,
 ) -> Iterator[Batch]:
     """Endless batches from an optimiser step on.
+
+    The patches of `draws` draws are shuffled together and dealt out in batches: drawing costs as
+    much as several small steps, and the patches of one draw are too alike to make a batch.
 
     Parameters
     ----------
     dataset : Dataset
         Maps the number of a draw to its `Patches`.
     step : int
-        First step; batches are numbered by draws, so a resumed run sees what it would have seen.
-    draws_per_batch : int
-        Draws in a batch.
+        First step; batches are numbered, so a resumed run sees what it would have seen.
+    batch : int
+        Patches in a batch.
+    draws : int
+        Draws that are shuffled together; their patches must make whole batches.
     workers : int
         Processes that prepare draws; 0 prepares them in this one.
     device : str
         Where the batches go.
+    seed : int
+        Of the shuffling.
     """
+    per_group = len(dataset[0].weight) * draws // batch
+    group, skip = divmod(step, per_group)
     loader = torch.utils.data.DataLoader(
         dataset,
-        batch_size=draws_per_batch,
-        sampler=_From(step * draws_per_batch),
+        batch_size=draws,
+        sampler=_From(group * draws),
         collate_fn=_collate,
         num_workers=workers,
         # A forked child of a process that runs torch threads can hang.
         multiprocessing_context="spawn" if workers else None,
-        prefetch_factor=4 if workers else None,
+        prefetch_factor=2 if workers else None,
         worker_init_fn=_leave_at_once,
     )
-    for batch in loader:
-        yield {k: _to(v, device) for k, v in batch.items()}
+    for number, patches in enumerate(loader, start=group):
+        order = np.random.default_rng((seed, number)).permutation(len(patches["weight"]))
+        for part in order.reshape(per_group, batch)[skip:]:
+            yield {k: _to(v[part], device) for k, v in patches.items()}
+        skip = 0
 
 
 def _leave_at_once(worker: int) -> None:

@@ -61,15 +61,15 @@ class TrainConfig:
 
     steps: int | None = None
     max_minutes: float | None = None
-    learning_rate: float = 1e-3
+    learning_rate: float = 2.5e-3
     weight_decay: float = 1e-4
     clip: float = 1.0
     warmup: float = 0.03
-    ema: float = 0.995
-    last_step_share: float = 0.6
+    ema: float = 0.999
+    last_step_share: float = 0.75
     alignment: Alignment = "aligned"
     seed: int = 0
-    validate_every: int = 250
+    validate_every: int = 2000
     amp: bool = True
 
 
@@ -155,7 +155,7 @@ class Trainer:
             metrics = self._validated() if due and self.validate else None
             if self.progress:
                 self.progress(self.step, self.total or 0, loss, metrics)
-            if metrics or self.step % 10 == 0:
+            if metrics or self.step % 50 == 0:
                 self._log(loss, metrics)
         if self.validate and self.step > first:
             self._log(loss, self._validated())

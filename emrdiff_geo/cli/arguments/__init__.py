@@ -1,0 +1,1 @@
+"""Arguments of the commands, one module for each module of commands."""
