@@ -34,8 +34,10 @@ def stop_at_end_of_input():
     def watch():
         while os.read(0, 4096):
             pass
+        # First: where QGIS has died nobody listens any more.
+        with open(LOG, "a") as log:
+            log.write("stopped\\n")
         say("error", message="cancelled", code=130)
-        open(LOG, "a").write("stopped\\n")
         os._exit(130)
     threading.Thread(target=watch, daemon=True).start()
 

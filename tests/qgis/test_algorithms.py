@@ -78,6 +78,13 @@ def test_weights_are_adapted_and_used(simulated, feedback, tmp_path):
     assert pairs.pixels(fused).shape == (12, 160, 160)
 
 
+def test_uncertainty_is_a_second_image(real, pair, feedback, tmp_path):
+    names = {"OUTPUT": str(tmp_path / "fused.tif"), "UNCERTAINTY": str(tmp_path / "sigma.tif")}
+    found = run("fuse", feedback, HSI=pair[0], MSI=pair[1], SAMPLES=4, **names)
+    assert found == names
+    assert pairs.pixels(names["UNCERTAINTY"]).shape == pairs.pixels(names["OUTPUT"]).shape
+
+
 def test_the_engine_s_own_sentence_reaches_the_user(real, feedback, pair, tmp_path):
     with pytest.raises(QgsProcessingException) as caught:
         run("fuse", feedback, HSI=pair[1], MSI=pair[0], OUTPUT=str(tmp_path / "fused.tif"))

@@ -42,7 +42,7 @@ def environment(plugin_zip, engine, tmp_path_factory) -> dict[str, str]:
 def call(environment, *arguments, **more):
     command = [PROGRAM, *arguments]
     return subprocess.run(
-        command, env={**environment, **more}, capture_output=True, text=True, timeout=280
+        command, env={**environment, **more}, capture_output=True, text=True, timeout=500
     )
 
 
@@ -59,7 +59,7 @@ def results(text: str) -> dict[str, str]:
 
 def by_command_line(engine, pair, output, method):
     command = [engine, "-I", "-m", "emrdiff_geo", "fuse", *pair, str(output), "--method", method]
-    subprocess.run([*command, "--progress", "none"], check=True, timeout=280)
+    subprocess.run([*command, "--progress", "none"], check=True, timeout=500)
 
 
 def test_list_and_help(environment):
