@@ -78,7 +78,7 @@ def find_engine() -> Engine:
                     "There is no file {}, which {} names as the engine's Python: correct it."
                 ).format(python, origin)
             )
-        return Engine(str(python), origin)
+        return Engine(str(Path(python).absolute()), origin)
     installed = python_of(environment_folder())
     if installed.is_file():
         return Engine(str(installed), tr("the environment in the profile"))

@@ -105,16 +105,7 @@ def _steps(request: Request, feedback: QgsProcessingFeedback) -> bool:
     if base is None:
         return False
     python = str(python_of(request.folder))
-    pip = [
-        "-I",
-        "-u",
-        "-m",
-        "pip",
-        "--disable-pip-version-check",
-        "install",
-        "--progress-bar",
-        "off",
-    ]
+    pip = "-I -u -m pip --disable-pip-version-check install --progress-bar off".split()
     pip += ["--extra-index-url", request.index] if request.index else []
     pip += _constraint(request, feedback)
     look = ["-I", "-X", "utf8", "-m", "emrdiff_geo", "doctor"]

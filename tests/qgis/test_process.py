@@ -71,20 +71,18 @@ def test_list_and_help(environment):
         assert word in helped
 
 
-def test_the_real_pair_gives_the_bytes_of_the_command_line(
-    environment, engine, pair_or_berlin, tmp_path
-):
+def test_the_real_pair_gives_the_bytes_of_the_command_line(environment, engine, berlin, tmp_path):
     method = "local_regression"
-    done = call(environment, *arguments_for(pair_or_berlin, tmp_path / "qgis.tif", method))
+    done = call(environment, *arguments_for(berlin, tmp_path / "qgis.tif", method))
     assert results(done.stdout) == {"OUTPUT": str(tmp_path / "qgis.tif")}, done.stderr
-    by_command_line(engine, pair_or_berlin, tmp_path / "shell.tif", method)
+    by_command_line(engine, berlin, tmp_path / "shell.tif", method)
     assert (tmp_path / "qgis.tif").read_bytes() == (tmp_path / "shell.tif").read_bytes()
     assert (tmp_path / "qgis.qml").is_file()
     for path in tmp_path.glob("*.tif"):  # hundreds of megabytes
         path.unlink()
 
 
-def test_the_network_gives_the_bytes_of_the_command_line_where_proj_is_poisoned(
+def test_a_generated_pair_gives_them_too_where_proj_is_poisoned(
     environment, engine, pair, tmp_path
 ):
     values = arguments_for(pair, tmp_path / "qgis.tif", "emrdiff")
