@@ -16,6 +16,7 @@ from .process import Ending, run_child
 from .texts import tr
 
 _NAMES = ("python3.13", "python3.12", "python3.11", "python3", "python")
+_PIP = ("-I", "-u", "-m", "pip", "--disable-pip-version-check")
 _SUITS = "import sys, ensurepip, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))"
 # A Python that QGIS brings along; sys.executable would be QGIS itself on Windows and macOS.
 _BUNDLED = ("python.exe", "python3.exe", "bin/python3", "bin/python3.12", "bin/python3.11")
@@ -105,7 +106,7 @@ def _steps(request: Request, feedback: QgsProcessingFeedback) -> bool:
     if base is None:
         return False
     python = str(python_of(request.folder))
-    pip = "-I -u -m pip --disable-pip-version-check install --progress-bar off".split()
+    pip = [*_PIP, "install", "--progress-bar=off"]
     pip += ["--extra-index-url", request.index] if request.index else []
     pip += _constraint(request, feedback)
     look = ["-I", "-X", "utf8", "-m", "emrdiff_geo", "doctor"]
