@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from qgis.core import QgsProcessingException, QgsProcessingFeedback
-from qgis.PyQt.QtCore import QProcess
+from qgis.PyQt.QtCore import QCoreApplication, QEventLoop, QProcess, QThread
 
 from .engine import child_environment
 from .texts import tr
@@ -110,6 +110,16 @@ def run_child(
     return _Watch(process, feedback, on_output, stops_on_eof).until_the_end()
 
 
+def _let_signals_through() -> None:
+    """Turn the event loop where this is the main thread, as in ``qgis_process``.
+
+    Ctrl-C arrives there as an event: without this it would be seen only when all is done.
+    """
+    application = QCoreApplication.instance()
+    if application is not None and QThread.currentThread() == application.thread():
+        application.processEvents(QEventLoop.ProcessEventsFlag.ExcludeUserInputEvents)
+
+
 class _Watch:
     """The loop that reads both channels of a child and looks for a cancellation."""
 
@@ -137,6 +147,7 @@ class _Watch:
                     # It returns at once where the child has closed its output and goes on.
                     self._process.waitForFinished(_IDLE_MS)
                 self._drain()
+                _let_signals_through()
                 self._look_for_cancellation()
             self._drain()
         finally:

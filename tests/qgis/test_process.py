@@ -126,6 +126,7 @@ def test_an_interrupted_run_leaves_nothing(environment, tmp_path):
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     # The exit code is 0 all the same.
+    assert "Cancelled" in output
     assert results(output) == {}
     assert list(folder.iterdir()) == []
 
