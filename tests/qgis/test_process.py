@@ -122,9 +122,9 @@ def test_an_interrupted_run_leaves_nothing(environment, tmp_path):
     begun = time.monotonic()
     while "Measuring" not in (line := process.stdout.readline()):
         assert line or process.poll() is None, process.stderr.read()
-        assert time.monotonic() - begun < 60
+        assert time.monotonic() - begun < 300
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=200)
     # The exit code is 0 all the same.
     assert "Cancelled" in output
     assert results(output) == {}
