@@ -13,73 +13,21 @@ from __future__ import annotations
 
 import argparse
 import sys
-import warnings
 from collections.abc import Iterator
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-import rasterio
-import xarray as xr
-from rasterio.errors import NotGeoreferencedWarning
 from scipy.stats import spearmanr
 
-from emrdiff_geo.degrade import Degradation
 from emrdiff_geo.fusion import fuse
-from emrdiff_geo.sensors import load_response
-from emrdiff_geo.spectral import wavelengths_by_rank
 
-DATA = Path(__file__).parents[2] / "shared" / "data"
-CAVE = ("jelly_beans", "paints", "real_and_fake_peppers", "thread_spools")
-BENCH = {
-    "indian_pines": (400, 2500),
-    "abu-urban-3": (400, 2500),
-    "abu-beach-4": (430, 860),
-    "muufl72_sub": (375, 1050),
-}
-SENTINEL2 = "sentinel2a:B02,B03,B04,B05,B06,B07,B08,B8A,B11,B12"
-
-
-class Scene(NamedTuple):
-    """Reference ``(L, y, x)``, wavelengths in nm, the MSI's response ``(s, L)``, degradation."""
-
-    cube: np.ndarray
-    wavelength: np.ndarray
-    response: np.ndarray
-    ratio: int
-    psf: str
-
-
-def cave(name: str) -> Scene:
-    """Centre of a CAVE scene, ratio 8, the paper's protocol."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with rasterio.open(DATA / "cave" / f"{name}_ms.jp2") as file:
-            cube = file.read().astype(np.float32)
-    wavelength = np.arange(400.0, 701, 10)
-    response = load_response("nikon_d700").on_bands(wavelength)
-    return Scene(cube[:, 128:384, 128:384] / cube.max(), wavelength, response, 8, "paper")
-
-
-def bench(name: str) -> Scene:
-    """A remote-sensing scene, ratio 4, an MSI like Sentinel-2's."""
-    cube = np.load(DATA / "bench" / f"{name}.npz")["cube"].transpose(2, 0, 1).astype(np.float32)
-    height, width = (n // 4 * 4 for n in cube.shape[1:])
-    wavelength = wavelengths_by_rank(len(cube), BENCH[name])
-    response = load_response(SENTINEL2).on_bands(wavelength, drop_uncovered=True)[0]
-    return Scene(cube[:, :height, :width], wavelength, response, 4, "gaussian")
+from ._scenes import BENCH, CAVE, DATA, Scene, validation_scene
 
 
 def measure(scene: Scene, samples: int, weights: str) -> dict[str, float]:
     """Fuse a scene and compare what is predicted of the errors with them."""
-    dims = ("band", "y", "x")
-    low = Degradation(scene.ratio, scene.psf).down(scene.cube).astype(np.float32)
-    high = np.tensordot(scene.response, scene.cube, axes=1).astype(np.float32)
-    hsi = xr.DataArray(low, dims=dims).assign_coords(wavelength=("band", scene.wavelength))
-    msi = xr.DataArray(high, dims=dims)
     options = {"weights": weights, "psf": scene.psf, "tile": 512}
-    found = fuse(hsi, msi, samples=samples, uncertainty=True, **options).compute()
-    single = fuse(hsi, msi, **options).image.values
+    found = fuse(scene.hsi, scene.msi, samples=samples, uncertainty=True, **options).compute()
+    single = fuse(scene.hsi, scene.msi, **options).image.values
     sigma, error = found.uncertainty.values, found.image.values - scene.cube
     size = np.abs(error)
     pixels = [np.sqrt(np.mean(np.square(v), axis=0)).ravel() for v in (sigma, error)]
@@ -102,7 +50,7 @@ def psnr(error: np.ndarray, reference: np.ndarray) -> float:
 def rows(names: list[str], samples: int, weights: str) -> Iterator[dict[str, float]]:
     """Measure scenes and print a line for each."""
     for name in names:
-        found = measure(cave(name) if name in CAVE else bench(name), samples, weights)
+        found = measure(validation_scene(name), samples, weights)
         print(f"{name:22}", *(f"{value:12.3f}" for value in found.values()), flush=True)
         yield found
 

@@ -12,7 +12,7 @@ from .progress import for_steps
 
 _BOTH = ("max_minutes", "steps", "seed", "device", "psf", "ratio")
 _ABLATIONS = ("network", "residual", "noise", "pseudo_bands", "chain_steps")
-_TRAIN = (*_BOTH, "val", "width", "srf", *_ABLATIONS)
+_TRAIN = (*_BOTH, "val", "width", "library", "srf", *_ABLATIONS)
 _ADAPT = (*_BOTH, "weights", "wavelengths")
 
 

@@ -55,6 +55,11 @@ def add_train(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--width", type=values.positive, metavar="N", help="channels of the network"
     )
+    parser.add_argument(
+        "--library",
+        metavar="SLI",
+        help="ENVI spectral library: some scenes are composed of its materials (none)",
+    )
     parser.add_argument("--srf", metavar="NAME|CSV", help="spectral response of all pairs (drawn)")
     parser.add_argument(
         "--ratio", type=values.two_or_more, metavar="R", help="ratio of all pairs (drawn)"

@@ -1,0 +1,125 @@
+"""Designs of the universal variant, each trained for the same few steps from the same seed.
+
+    python -m benchmarks.designs SHARED_DATA [--steps 500] [--only ROW ...] [--out designs.csv]
+
+SHARED_DATA is the folder with `cave` and `bench` scenes. Measured are three random pairs of each of
+five scenes of the training list that are held out; scenes for validation are not touched. PSNR is
+that of the whole result, so that rows with another prior can be compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+
+from emrdiff_geo.degrade import bicubic_up
+from emrdiff_geo.methods.regression import fuse_regression
+from emrdiff_geo.training import train
+from emrdiff_geo.training.trainer import TrainConfig
+from emrdiff_geo.training.validate import validation_pairs
+
+from .ablations import scenes as cave_scenes
+
+STATE, DRAWS, TRAIN = (
+    f"emrdiff_geo.{module}" for module in ("methods.state", "training.draws", "training.train")
+)
+BENCH = ("airport-1", "airport-2", "airport-3", "urban-1", "urban-2", "urban-4", "urban-5")
+HELD = ("hydice", "abu-beach-3", "abu-airport-4")
+
+Change = tuple[dict[str, object], dict[str, object]]
+
+
+def _bicubic(lr, hr, statistics, options, origin):
+    return bicubic_up(lr, statistics.ratio)
+
+
+def _no_filter(statistics, n_lr: int, axis: int) -> np.ndarray:
+    return np.zeros((n_lr * statistics.ratio,) * 2, np.float32)
+
+
+#: Row: options of `train`, and what is exchanged inside the package.
+ROWS: dict[str, Change] = {
+    "as shipped": ({}, {}),
+    "prior: global regression": ({}, {f"{STATE}.fuse_local_regression": fuse_regression}),
+    "prior: bicubic": ({}, {f"{STATE}.fuse_local_regression": _bicubic}),
+    "no data consistency": ({}, {f"{STATE}._low_pass": _no_filter}),
+    "no pseudo-MSI in the state": (
+        {},
+        {f"{STATE}.PSEUDO_MSI_NM": (), f"{DRAWS}.PSEUDO_MSI_NM": ()},
+    ),
+    "MSGAB (BAF-UNet)": ({"network": "baf-unet"}, {}),
+    "one encoder (UNet)": ({"network": "unet"}, {}),
+    "width 16": ({"width": 16}, {}),
+    "width 48": ({"width": 48}, {}),
+    "T = 2": ({"chain_steps": 2}, {}),
+    "T = 10": ({"chain_steps": 10}, {}),
+    "loss: top-left decimation": (
+        {},
+        {f"{TRAIN}.TrainConfig": partial(TrainConfig, alignment="topleft")},
+    ),
+}
+
+
+def scenes(folder: Path) -> tuple[list[str], list[str]]:
+    """Training and held-out scenes, with ranges of wavelengths."""
+    data, held = cave_scenes(folder / "cave")
+    data += [f"{folder}/bench/abu-{name}.npz@400-2500" for name in BENCH]
+    data += [f"{folder}/bench/abu-beach-1.npz@430-860", f"{folder}/bench/sandiego.npz@400-2500"]
+    return data, held + [f"{folder}/bench/{name}.npz@400-2500" for name in HELD]
+
+
+@contextlib.contextmanager
+def exchanged(parts: dict[str, object]) -> Iterator[None]:
+    """Put other parts in place for one row."""
+    more: dict[str, Callable] = {f"{TRAIN}.validation_pairs": partial(validation_pairs, count=3)}
+    with contextlib.ExitStack() as stack:
+        for name, part in {**parts, **more}.items():
+            stack.enter_context(mock.patch(name, part))
+        yield
+
+
+def main() -> None:
+    """Train every row and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="+", default=list(ROWS), choices=list(ROWS))
+    parser.add_argument("--out", type=Path, default=Path("designs.csv"))
+    options = parser.parse_args()
+    data, held = scenes(options.folder)
+    with options.out.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["row", "psnr", "gain_over_prior", "steps", "seconds"])
+        for row in options.only:
+            choices, parts = ROWS[row]
+            begun = time.process_time()
+            with tempfile.TemporaryDirectory() as folder, exchanged(parts):
+                # No worker processes: they would not see what was exchanged.
+                result = train(
+                    data,
+                    folder,
+                    val=held,
+                    steps=options.steps,
+                    seed=options.seed,
+                    workers=0,
+                    **choices,
+                )
+            seconds = round(time.process_time() - begun)
+            found = f"{result['psnr']:.3f}", f"{result['gain']:.3f}"
+            table.writerow([row, *found, options.steps, seconds])
+            file.flush()
+            print(row, *found, f"{seconds} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
