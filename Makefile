@@ -98,5 +98,5 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
 
 clean:
-	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .ruff_cache qgis_plugin/.ruff_cache .mypy_cache .hypothesis
 	find emrdiff_geo examples qgis_plugin tests -name __pycache__ -type d -prune -exec rm -rf {} +
