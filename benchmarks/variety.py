@@ -1,10 +1,10 @@
 """Gain of the universal variant against the variety of the scenes it is trained on.
 
-    python -m benchmarks.variety SHARED_DATA [--library spectra.sli] [--steps 1000] [--out variety.csv]
+    python -m benchmarks.variety SHARED_DATA [--library SLI] [--steps 1000] [--out variety.csv]
 
-SHARED_DATA is the folder with `cave`, `bench` and `georef`; the library is an ENVI spectral library,
-such as that of the package `earthlib`. Each row adds to the one before. Measured are six random pairs
-of each of three remote-sensing scenes of the training list that are held out.
+SHARED_DATA is the folder with `cave`, `bench` and `georef`; the library is an ENVI spectral one,
+such as that of the package `earthlib`. Each row adds to the one before. Measured are six random
+pairs of each of three remote-sensing scenes of the training list that are held out.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from math import ceil
+from math import ceil, lcm
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,8 @@ def gdal_writing() -> Iterator[None]:
 def write_tiled(stage: zarr.Array[Any], layout: RasterLayout, path: Path) -> None:
     """Write `stage` with all its metadata and overviews to a tiled GeoTIFF at `path`."""
     _, height, width = layout.shape
-    with gdal_writing():
+    # One region is decompressed at a time: by default there would be ten in memory.
+    with gdal_writing(), zarr.config.set({"async.concurrency": 1}):
         with rasterio.open(path, "w", **_profile(layout)) as dataset:
             for window in _windows(layout):
                 rows, cols = window.toslices()
@@ -142,21 +143,25 @@ def _profile(layout: RasterLayout) -> dict[str, Any]:
     return profile
 
 
-def _windows(layout: RasterLayout) -> Iterator[Window]:
-    """Yield windows of whole blocks, so that no block is compressed twice.
+def window_shape(chunks: tuple[int, int], pixel_bytes: int) -> tuple[int, int]:
+    """Height and width of the windows in which regions are brought into the file.
 
-    As large as a chunk of the stage where the memory allows, so that few chunks are read twice.
+    Whole blocks, so that no block is compressed twice, and whole regions where that stays small,
+    so that no region is decompressed twice.
     """
+    whole = [lcm(chunk, BLOCK) for chunk in chunks]
+    largest = max(WINDOW_BYTES, 4 * chunks[0] * chunks[1] * pixel_bytes)
+    fits = whole[0] * whole[1] * pixel_bytes <= largest
+    return (whole[0], whole[1]) if fits else (BLOCK, BLOCK)
+
+
+def _windows(layout: RasterLayout) -> Iterator[Window]:
     bands, height, width = layout.shape
     itemsize = 4 if layout.dtype == "float32" else 2
-    blocks = max(1, WINDOW_BYTES // (bands * BLOCK * BLOCK * itemsize))
-    steps = [BLOCK * ceil(size / BLOCK) for size in layout.chunks]
-    while steps[0] * steps[1] > blocks * BLOCK * BLOCK and max(steps) > BLOCK:
-        larger = steps.index(max(steps))
-        steps[larger] = BLOCK * ceil(steps[larger] / (2 * BLOCK))
-    for row in range(0, height, steps[0]):
-        for col in range(0, width, steps[1]):
-            yield Window(col, row, min(steps[1], width - col), min(steps[0], height - row))
+    rows, cols = window_shape(layout.chunks, bands * itemsize)
+    for row in range(0, height, rows):
+        for col in range(0, width, cols):
+            yield Window(col, row, min(cols, width - col), min(rows, height - row))
 
 
 def _write_metadata(dataset: Any, layout: RasterLayout) -> None:

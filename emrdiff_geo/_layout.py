@@ -110,6 +110,18 @@ def encode(block: ArrayLike, layout: RasterLayout) -> tuple[NDArray[Any], bool]:
     return stored, clipped
 
 
+def check_stored(dtype: str = "float32", scale: float | None = None, offset: float = 0.0) -> None:
+    """Refuse a way to store values that cannot be, before any work is done for it.
+
+    Raises
+    ------
+    OutputError
+        See `sinks.open_sink`.
+    """
+    _checked_nodata(dtype, None)
+    _checked_scale(dtype, scale, offset)
+
+
 def _checked_nodata(dtype: str, nodata: float | None) -> float:
     if dtype not in _NODATA:
         raise OutputError(f"results cannot be stored as {dtype}: choose float32 or int16")

@@ -29,8 +29,8 @@ from emrdiff_geo.metrics import (
     blocks,
     spectral_angle,
 )
+from emrdiff_geo.moments import Moments
 from emrdiff_geo.sources import ArraySource, WindowSource
-from emrdiff_geo.statistics import Moments
 
 Array = NDArray[np.floating]
 

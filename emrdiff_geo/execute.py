@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from .pipeline import Run
 from .sinks import Sink
+from .tiling import Tile
 from .workers import Job, Scheduler, computed, corner
 
 
@@ -23,12 +24,15 @@ class ProgressEvent:
         Units of this stage: passes, tiles, files. A run that is continued does not start at 0.
     message : str
         For people; may be empty.
+    pixels : int
+        Pixels of the result that are done, while tiles are fused.
     """
 
     stage: str
     done: int
     total: int
     message: str = ""
+    pixels: int = 0
 
 
 Progress = Callable[[ProgressEvent], None]
@@ -50,9 +54,15 @@ def fuse_tiles(run: Run, sink: Sink, tell: Progress, scheduler: Scheduler = None
         See `workers.Scheduler`.
     """
     todo = [tile for tile in run.plan if corner(tile) not in sink.finished]
-    total = len(run.plan)
-    tell(ProgressEvent("fuse", total - len(todo), total))
+    total, height, width = len(run.plan), *run.plan.target
+    pixels = height * width - sum(map(_pixels, todo))
+    tell(ProgressEvent("fuse", total - len(todo), total, pixels=pixels))
     with closing(computed(Job(run, sink), todo, scheduler)) as tiles:
         for done, tile in enumerate(tiles, total - len(todo) + 1):
             sink.record(*corner(tile))
-            tell(ProgressEvent("fuse", done, total))
+            pixels += _pixels(tile)
+            tell(ProgressEvent("fuse", done, total, pixels=pixels))
+
+
+def _pixels(tile: Tile) -> int:
+    return len(tile.core[0]) * len(tile.core[1])

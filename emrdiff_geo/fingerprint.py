@@ -60,6 +60,15 @@ class Witness:
         return pixels
 
     @property
+    def seen(self) -> dict[tuple[int, ...], bytes]:
+        """Digests by window, for another witness to `hear`."""
+        return self._seen
+
+    def hear(self, seen: Mapping[tuple[int, ...], bytes]) -> None:
+        """Take over what a witness in another place has seen."""
+        self._seen.update(seen)
+
+    @property
     def digest(self) -> str:
         """Of all windows so far, whatever their order."""
         total = hashlib.blake2b(digest_size=16)

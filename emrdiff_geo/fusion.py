@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -13,171 +13,60 @@ import rioxarray  # noqa: F401  (results promise the .rio accessor)
 import xarray as xr
 from odc.geo.xr import xr_coords
 
+from ._layout import check_stored
+from ._process import give_back
 from .coregister import registered_pair
 from .errors import InputError
 from .execute import Progress, ProgressEvent, fuse_tiles
 from .fingerprint import fingerprint
-from .grid import Pair, pair_scenes
+from .grid import pair_scenes
 from .metadata import Provenance
-from .methods import MethodOptions, get_method
-from .methods.uncertainty import check_sampling
-from .pipeline import Run, describe_plan, plan_tiles, prepare_run
-from .readers import as_image, open_hsi, open_msi
+from .pipeline import Run, prepare_run
+from .plan import FusionPlan
+from .planning import (
+    FusionOptions,
+    ImageOrPath,
+    calibrated,
+    check_options,
+    fitting,
+    open_images,
+    open_pair,
+    plan_fusion,
+)
 from .sinks import Sink, check_leftover, check_output, open_sink
-from .spectral import wavelengths_by_rank
 from .twin import check_twin, open_twin
-from .workers import Scheduler
+from .workers import Scheduler, Threads, connected, mapped
 
-Image = xr.Dataset | xr.DataArray
-ImageOrPath = Image | str | Path
+__all__ = [
+    "FusionOptions",
+    "FusionPlan",
+    "ProgressEvent",
+    "calibrated",
+    "check_options",
+    "fuse",
+    "fuse_to_file",
+    "open_images",
+    "open_pair",
+    "plan_fusion",
+]
+
 #: In the provenance of a companion, so that nobody takes it for an image.
 UNCERTAINTY_NOTE = "The values are the standard deviation of the error of the fused image."
+#: Options that the provenance names by themselves, or that change nothing.
+_RECORDED_ELSEWHERE = ("weights", "seed", "ratio", "force", "memory")
 
 
-@dataclass(frozen=True)
-class FusionOptions:
-    """Everything a user can choose about a fusion; the defaults need no thought.
-
-    Attributes
-    ----------
-    method : str
-        Name in the registry, see ``emrdiff methods``.
-    weights : str
-        Name of shipped weights or path of a ``.safetensors`` file.
-    variant : str or None
-        ``"universal"``, ``"published"``, or None: as the weights say.
-    steps : int or None
-        Steps of the chain; None: as the weights were trained.
-    seed : int
-        Same seed, same result, bit by bit.
-    samples : int
-        How many times the chain is run, each with noise of its own; the result is the mean.
-    uncertainty : bool
-        Whether to tell the standard deviation of the error, for every pixel and band; needs some
-        samples.
-    tile : int
-        Edge of a tile in pixels of the result; also the chunks of the result.
-    overlap : int or None
-        Margin read around a tile in pixels; None: what the method needs.
-    device : str
-        ``"auto"``, ``"cpu"`` or ``"cuda"``.
-    psf : str
-        How the HSI sensor blurs: ``"gaussian"`` (MTF 0.3 at Nyquist), ``"area"``, or ``"paper"``.
-    ratio : int or None
-        HSI pixel over MSI pixel; None: the nearest whole number.
-    wavelengths : (float, float) or None
-        Range in nm over which the bands of an HSI without wavelengths are spread evenly, water
-        bands left out.
-    self_check : bool
-        Whether to measure on the pair itself, one ratio lower, how much of the network's residual
-        to keep: it costs one pass over a fraction 1 / ratio^2 of the pixels.
-    coregister : bool
-        Whether to correct a shift between the images by moving the HSI's grid.
-    force : bool
-        Whether to fuse images that lie more than an HSI pixel off each other.
-    """
-
-    method: str = "emrdiff"
-    weights: str = "universal"
-    variant: str | None = None
-    steps: int | None = None
-    seed: int = 0
-    samples: int = 1
-    uncertainty: bool = False
-    tile: int = 256
-    overlap: int | None = None
-    device: str = "auto"
-    psf: str = "gaussian"
-    ratio: int | None = None
-    wavelengths: tuple[float, float] | None = None
-    self_check: bool = True
-    coregister: bool = False
-    force: bool = False
-
-    def for_method(self) -> MethodOptions:
-        """The part that goes with the tiles."""
-        own = {
-            f.name: getattr(self, f.name) for f in fields(MethodOptions) if hasattr(self, f.name)
-        }
-        return MethodOptions(**own)
-
-
-@dataclass(frozen=True)
-class FusionPlan:
-    """What a fusion would do, known from headers alone."""
-
-    pair: Pair
-    options: FusionOptions
-
-    def describe(self) -> dict[str, Any]:
-        """Grids, ratio, tiles, memory: JSON-able."""
-        method = get_method(self.options.method)
-        tiles = plan_tiles(self.pair, method, self.options.tile, self.options.overlap)
-        return describe_plan(self.pair, tiles, method.name)
-
-
-def open_images(
-    hsi: ImageOrPath, msi: ImageOrPath, wavelengths: tuple[float, float] | None = None
-) -> tuple[Image, Image, tuple[str, ...]]:
-    """Open what is a path, and name both; see `FusionOptions`.
-
-    Raises
-    ------
-    InputError
-        If wavelengths are given for an HSI that has its own.
-    """
-    hsi = open_hsi(hsi) if isinstance(hsi, str | Path) else hsi
-    msi = open_msi(msi) if isinstance(msi, str | Path) else msi
-    names = tuple(str(i.attrs.get("source", "in memory")) for i in (hsi, msi))
-    if wavelengths is not None:
-        hsi = as_image(hsi)
-        if "wavelength" in hsi.coords:
-            raise InputError(f"{names[0]} names its wavelengths itself: leave out --wavelengths")
-        by_rank = wavelengths_by_rank(hsi.sizes["band"], wavelengths)
-        hsi = hsi.assign_coords(wavelength=("band", by_rank))
-    return hsi, msi, names
-
-
-def open_pair(
-    hsi: ImageOrPath,
-    msi: ImageOrPath,
-    ratio: int | None = None,
-    wavelengths: tuple[float, float] | None = None,
-) -> tuple[Pair, tuple[str, ...]]:
-    """Open and pair two images from headers alone, and name them; see `open_images`."""
-    hsi, msi, names = open_images(hsi, msi, wavelengths)
-    return pair_scenes(hsi, msi, ratio=ratio), names
-
-
-def plan_fusion(hsi: ImageOrPath, msi: ImageOrPath, **options: Any) -> FusionPlan:
-    """Plan a fusion without reading a pixel.
-
-    Parameters
-    ----------
-    hsi, msi : xr.Dataset, xr.DataArray or path
-        As for `fuse`.
-    **options
-        See `FusionOptions`.
-    """
-    chosen = FusionOptions(**options)
-    return FusionPlan(open_pair(hsi, msi, chosen.ratio, chosen.wavelengths)[0], chosen)
-
-
-def check_options(options: FusionOptions) -> None:
-    """Refuse options that contradict each other, before any image is opened.
-
-    Raises
-    ------
-    MethodError
-        See `check_sampling`.
-    """
-    method = get_method(options.method)
-    check_sampling(options.for_method(), method.name, method.with_uncertainty is not None)
-
-
-def _prepare(hsi: ImageOrPath, msi: ImageOrPath, options: FusionOptions) -> tuple[Run, Provenance]:
+def _prepare(
+    hsi: ImageOrPath, msi: ImageOrPath, options: FusionOptions, workers: Scheduler = None
+) -> tuple[Run, Provenance, Scheduler]:
+    """Run, what is recorded of it, and the workers that its memory allows."""
     check_options(options)
     hsi, msi, names = open_images(hsi, msi, options.wavelengths)
+    # What cannot fit is refused before any pixel is read.
+    found = fitting(pair_scenes(hsi, msi, ratio=options.ratio), options, workers)
+    if isinstance(workers, Threads):
+        workers = Threads(found.at_once)
+    options = replace(options, tile=found.tile)
     pair = registered_pair(
         hsi, msi, ratio=options.ratio, coregister=options.coregister, force=options.force
     )
@@ -186,16 +75,16 @@ def _prepare(hsi: ImageOrPath, msi: ImageOrPath, options: FusionOptions) -> tupl
         options.method,
         options.for_method(),
         psf=options.psf,
-        tile=options.tile,
+        tile=found.tile,
         overlap=options.overlap,
+        check_edge=found.check_edge,
+        over=mapped(workers),
     )
-    return run, _provenance(run, options, names)
+    return run, _provenance(run, options, names), workers
 
 
 def _provenance(run: Run, options: FusionOptions, inputs: tuple[str, ...]) -> Provenance:
-    used = {
-        k: v for k, v in asdict(options).items() if k not in ("weights", "seed", "ratio", "force")
-    }
+    used = {k: v for k, v in asdict(options).items() if k not in _RECORDED_ELSEWHERE}
     learned = bool(run.options.digest)
     if learned:
         used["steps"] = run.options.steps
@@ -244,7 +133,7 @@ def fuse(hsi: ImageOrPath, msi: ImageOrPath, **options: Any) -> xr.Dataset:
     EmrdiffError
         If the images or the options do not go together; the message names the cure.
     """
-    run, provenance = _prepare(hsi, msi, FusionOptions(**options))
+    run, provenance, _ = _prepare(hsi, msi, FusionOptions(**options))
     return _dataset(run, _lazy_image(run), provenance)
 
 
@@ -297,6 +186,9 @@ def fuse_to_file(
     overwrite: bool = False,
     resume: bool = False,
     scheduler: Scheduler = None,
+    dtype: str = "float32",
+    scale: float | None = None,
+    offset: float = 0.0,
     progress: Progress | None = None,
     **options: Any,
 ) -> Path:
@@ -321,6 +213,9 @@ def fuse_to_file(
         Where the tiles are computed: ``"threads"``, or a dask cluster or its address, whose workers
         see the same files under the same names. By default one after the other. The bytes of the
         result do not depend on it.
+    dtype, scale, offset
+        How values are stored, see `open_sink`: float32, or int16 with value = stored * scale +
+        offset.
     progress : callable, optional
         Told before the first tile and after each; raising from it stops the run.
     **options
@@ -343,16 +238,22 @@ def fuse_to_file(
         raise InputError("name the file for the uncertainty: uncertainty='sigma.tif'")
     chosen = FusionOptions(**options, uncertainty=uncertainty is not None)
     check_options(chosen)
+    check_stored(dtype, scale, offset)
     out = check_output(out, overwrite=overwrite)
     check_leftover(out, resume=resume, overwrite=overwrite)
     if uncertainty is not None:
         uncertainty = check_twin(out, uncertainty, overwrite=overwrite, resume=resume)
-    tell(ProgressEvent("statistics", 0, 1, "measuring the scene"))
-    run, provenance = _prepare(hsi, msi, chosen)
-    tell(ProgressEvent("statistics", 1, 1))
-    with _open(run, out, uncertainty, provenance, overwrite=overwrite, resume=resume) as sink:
-        fuse_tiles(run, sink, tell, scheduler)
-        tell(ProgressEvent("write", 0, 1, f"finishing {out.name}"))
+    stored = {"dtype": dtype, "scale": scale, "offset": offset}
+    stored |= {"overwrite": overwrite, "resume": resume}
+    with connected(scheduler) as workers:
+        tell(ProgressEvent("statistics", 0, 1, "measuring the scene"))
+        run, provenance, workers = _prepare(hsi, msi, chosen, workers)
+        give_back()
+        tell(ProgressEvent("statistics", 1, 1))
+        with _open(run, out, uncertainty, provenance, **stored) as sink:
+            fuse_tiles(run, sink, tell, workers)
+            give_back()
+            tell(ProgressEvent("write", 0, 1, f"finishing {out.name}"))
     tell(ProgressEvent("write", 1, 1))
     return out
 

@@ -6,9 +6,8 @@ process that has it can compute any tile, alone and in any order.
 
 from __future__ import annotations
 
-import logging
-import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -16,23 +15,12 @@ from ._threads import one_blas_thread
 from .agreement import agree_with_hsi
 from .degrade import Degradation
 from .errors import InputError
-from .fingerprint import Witness
 from .grid import Pair
-from .methods import Method, MethodOptions, get_method
-from .statistics import (
-    SceneStatistics,
-    WaldPair,
-    fill_invalid,
-    good_bands,
-    scene_statistics,
-)
-from .tiling import Span, TilePlan
-from .wald import one_ratio_lower
-
-log = logging.getLogger(__name__)
-
-#: Largest amplification of a tile's bytes while it is fused, measured on the methods' peaks.
-WORKING_COPIES = 6
+from .measuring import measure_scene
+from .methods import MethodOptions, get_method
+from .statistics import Over, SceneStatistics, WaldPair, fill_invalid
+from .tiling import Span, TilePlan, plan_tiles
+from .wald import LARGEST, one_ratio_lower
 
 
 @dataclass(frozen=True)
@@ -105,18 +93,6 @@ class Run:
         return slice(span.start // self.plan.ratio, span.stop // self.plan.ratio)
 
 
-def plan_tiles(pair: Pair, method: Method, tile: int, overlap: int | None) -> TilePlan:
-    """Lay tiles over a pair's target; the overlap defaults to what the method needs.
-
-    Raises
-    ------
-    MethodError
-        If the tile or the overlap is too small.
-    """
-    halo = method.halo(pair.ratio) if overlap is None else overlap
-    return TilePlan(pair.shape, pair.offset, pair.hr_shape, pair.ratio, tile, halo)
-
-
 @one_blas_thread()
 def prepare_run(
     pair: Pair,
@@ -126,6 +102,8 @@ def prepare_run(
     psf: str = "gaussian",
     tile: int = 256,
     overlap: int | None = None,
+    check_edge: int = LARGEST,
+    over: Over = map,
 ) -> Run:
     """Measure the scene and make a run ready; reads the MSI once and the HSI twice.
 
@@ -141,6 +119,10 @@ def prepare_run(
         PSF between the grids, see `Degradation`.
     tile, overlap : int
         Core size and least margin of the tiles in HR pixels.
+    check_edge : int
+        Largest edge of the part of the scene that is fused one ratio lower, HSI pixels.
+    over : callable
+        Where the scene is measured, see `statistics.Over`.
 
     Raises
     ------
@@ -148,56 +130,19 @@ def prepare_run(
         If method, options or images do not go together.
     """
     chosen = get_method(method)
-    plan = plan_tiles(pair, chosen, tile, overlap)
-    degradation = Degradation(pair.ratio, psf)
-    bands = pair.hsi_bands
-    good = good_bands(pair.hsi.read, pair.lr_shape, bands.good)
-    if good.sum() < bands.good.sum():
-        log.info("%d bands without data stay without data", bands.good.sum() - good.sum())
-    hsi, msi = Witness(pair.hsi.read), Witness(pair.msi.read)
-    statistics = scene_statistics(
-        hsi,
-        msi,
-        pair.lr_shape,
-        degradation,
-        good=good,
-        wavelength_nm=bands.wavelength_nm,
-        fwhm_nm=bands.fwhm_nm,
-    )
+    plan = plan_tiles(pair, chosen.halo(pair.ratio) if overlap is None else overlap, tile)
+    measured = measure_scene(pair, Degradation(pair.ratio, psf), over)
+    statistics = measured.statistics
     if chosen.prepare is not None:
-        options = chosen.prepare(options, statistics, lambda: _lower(pair, psf, good))
-    return Run(pair, statistics, plan, method, options, (hsi.digest, msi.digest))
+        lower = partial(_lower, pair, psf, statistics.good, check_edge)
+        options = chosen.prepare(options, statistics, lower)
+    return Run(pair, statistics, plan, method, options, measured.pixels)
 
 
-def _lower(pair: Pair, psf: str, good: np.ndarray) -> tuple[WaldPair, np.ndarray] | None:
+def _lower(
+    pair: Pair, psf: str, good: np.ndarray, largest: int
+) -> tuple[WaldPair, np.ndarray] | None:
     try:
-        return one_ratio_lower(pair, psf, good)
+        return one_ratio_lower(pair, psf, good, largest)
     except InputError:
         return None
-
-
-def working_memory(pair: Pair, plan: TilePlan) -> int:
-    """Bytes that one tile needs while it is fused, estimated from the shapes alone."""
-    height, width = plan.window_shape
-    return 4 * height * width * (WORKING_COPIES * pair.n_hsi + pair.n_msi)
-
-
-def describe_plan(pair: Pair, plan: TilePlan, method: str) -> dict[str, object]:
-    """Grids, ratio, tiles and memory of a run, JSON-able, from headers alone."""
-    height, width = pair.shape
-    return {
-        "method": method,
-        "hsi": {"bands": pair.n_hsi, "shape": list(pair.lr_shape), "resampled": pair.resampled},
-        "msi": {"bands": pair.n_msi, "shape": list(pair.hr_shape)},
-        "ratio": pair.ratio,
-        "result": {
-            "bands": pair.n_hsi,
-            "shape": [height, width],
-            "crs": None if pair.target is None else str(pair.target.crs),
-            "transform": None if pair.target is None else list(pair.target.affine[:6]),
-            "gibibytes": round(4 * pair.n_hsi * height * width / 2**30, 3),
-        },
-        "tiles": {"count": len(plan), "core": plan.tile, "window": list(plan.window_shape)},
-        "memory_per_tile_mib": math.ceil(working_memory(pair, plan) / 2**20),
-        "notes": list(pair.notes),
-    }

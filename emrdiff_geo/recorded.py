@@ -14,7 +14,7 @@ from .fusion import FusionOptions
 from .metadata import Provenance, file_name
 
 #: Options that do not change a result, or of which the run records what they became.
-_FREE = ("device", "force", "weights", "seed", "ratio", "uncertainty")
+_FREE = ("device", "force", "memory", "weights", "seed", "ratio", "uncertainty")
 
 
 def read_provenance(path: str | Path) -> Provenance | None:

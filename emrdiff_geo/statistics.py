@@ -2,16 +2,17 @@
 
 The pass visits blocks of LR pixels. For each it degrades the MSI to the LR grid and adds to the
 joint moments of (degraded MSI, HSI); from these follow scaling, the global regression of the HSI
-bands on the MSI bands, and what that regression leaves unexplained. Moments of blocks merge
-exactly up to rounding (Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for
-computing sample variances", 1979), in a fixed order, so that every scheduler gives the same bits.
+bands on the MSI bands, and what that regression leaves unexplained. Blocks may be
+measured anywhere and at once; their moments are merged in a fixed order, so that every scheduler
+gives the same bits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial, reduce
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -19,6 +20,7 @@ from scipy import ndimage
 from .degrade import Degradation
 from .edge import edge_magnitude
 from .errors import InputError
+from .moments import BlockSums, Moments
 from .noise_level import (
     bounded,
     cell_covariances,
@@ -35,39 +37,15 @@ EMPTY_BAND = 0.5
 #: at x4 and x8, 1e-6, 5e-4 and 1e-2 gave local regression 47.9, 48.5 and 47.1 dB without noise and
 #: 43.8, 45.6 and 46.1 dB at 40 dB SNR.
 RIDGE = 5e-4
+#: Edge of the blocks of the pass, LR pixels.
+BLOCK = 64
 #: Variance, relative to a float32 image's power, under which contrast is rounding error.
 ROUNDING = 1e-10
 
 Read = Callable[[slice, slice], np.ndarray]
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Count, mean ``(n,)`` and sum of squared deviations ``(n, n)`` of vectors, float64."""
-
-    count: int
-    mean: np.ndarray
-    scatter: np.ndarray
-
-    @classmethod
-    def of(cls, samples: np.ndarray) -> Moments:
-        """Moments of ``samples``, ``(n, count)``."""
-        samples = samples.astype(np.float64)
-        count = samples.shape[1]
-        mean = samples.mean(axis=1) if count else np.zeros(samples.shape[0])
-        centred = samples - mean[:, None]
-        return cls(count, mean, centred @ centred.T)
-
-    def merge(self, other: Moments) -> Moments:
-        """Moments of both sets of samples together."""
-        count = self.count + other.count
-        if not other.count or not self.count:
-            return self if not other.count else other
-        delta = other.mean - self.mean
-        mean = self.mean + delta * (other.count / count)
-        scatter = self.scatter + other.scatter
-        scatter = scatter + np.outer(delta, delta) * (self.count * other.count / count)
-        return Moments(count, mean, scatter)
+Block = tuple[slice, slice]
+#: As the builtin `map`: results come in the order of the items, wherever they were computed.
+Over = Callable[[Callable[[Block], Any], Iterable[Block]], Iterable[Any]]
 
 
 @dataclass(frozen=True)
@@ -103,6 +81,10 @@ class SceneStatistics:
     noise: np.ndarray
     wavelength_nm: np.ndarray | None = field(default=None)
     fwhm_nm: np.ndarray | None = field(default=None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What follows from the moments is computed again where it is needed, not sent along.
+        return {f: self.__dict__[f] for f in self.__dataclass_fields__}
 
     @property
     def ratio(self) -> int:
@@ -186,7 +168,8 @@ def fill_invalid(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return image[:, nearest[0], nearest[1]], valid
 
 
-def _blocks(shape: tuple[int, int], size: int) -> Iterator[tuple[slice, slice]]:
+def blocks(shape: tuple[int, int], size: int) -> Iterator[Block]:
+    """Yield squares of `size` pixels, row by row; the last ones may be smaller."""
     for top in range(0, shape[0], size):
         for left in range(0, shape[1], size):
             yield (
@@ -205,7 +188,9 @@ def _fine(span: slice, ratio: int) -> slice:
     return slice(span.start * ratio, span.stop * ratio)
 
 
-def good_bands(read_hsi: Read, lr_shape: tuple[int, int], flagged: np.ndarray) -> np.ndarray:
+def good_bands(
+    read_hsi: Read, lr_shape: tuple[int, int], flagged: np.ndarray, over: Over = map
+) -> np.ndarray:
     """Bands that are not flagged bad and have data in at least half of the best band's pixels.
 
     Returns
@@ -213,15 +198,17 @@ def good_bands(read_hsi: Read, lr_shape: tuple[int, int], flagged: np.ndarray) -
     ndarray
         ``(L,)`` bool.
     """
-    counts = np.zeros(len(flagged), np.int64)
-    for rows, cols in _blocks(lr_shape, 128):
-        counts += np.isfinite(read_hsi(rows, cols)).sum(axis=(1, 2))
-    if not counts[flagged].any():
+    counts = sum(over(partial(_count, read_hsi), blocks(lr_shape, 128)))
+    if not np.any(counts[flagged]):
         raise InputError(
             "the HSI has no valid pixel inside the area both images share: check its nodata value "
             "and the extents of the two images"
         )
     return flagged & (counts >= EMPTY_BAND * counts[flagged].max())
+
+
+def _count(read_hsi: Read, block: Block) -> np.ndarray:
+    return np.isfinite(read_hsi(*block)).sum(axis=(1, 2))
 
 
 def scene_statistics(
@@ -233,9 +220,9 @@ def scene_statistics(
     good: np.ndarray,
     wavelength_nm: np.ndarray | None = None,
     fwhm_nm: np.ndarray | None = None,
-    block: int = 64,
+    block: int = BLOCK,
 ) -> SceneStatistics:
-    """Measure a pair in one pass.
+    """Measure a pair in one pass, here and now.
 
     Parameters
     ----------
@@ -261,24 +248,21 @@ def scene_statistics(
     InputError
         If fewer than three pixels are valid in both images.
     """
-    moments: Moments | None = None
-    peak, low, high = -np.inf, np.inf, -np.inf
-    n_msi, cells = 0, []
-    step = lattice_step((lr_shape[0] * degradation.ratio, lr_shape[1] * degradation.ratio))
-    for rows, cols in _blocks(lr_shape, block):
-        lr_msi, valid, (least, most), calm = _degraded_block(
-            read_msi, rows, cols, lr_shape, degradation, step
-        )
-        hsi = read_hsi(rows, cols)[good]
-        valid &= np.isfinite(hsi).all(axis=0)
-        n_msi = len(lr_msi)
-        cells.append(calm)
-        new = Moments.of(np.concatenate([lr_msi[:, valid], hsi[:, valid]]))
-        moments = new if moments is None else moments.merge(new)
-        low, high = min(low, least), max(high, most)
-        if valid.any():
-            peak = max(peak, float(hsi[:, valid].max()))
-    if moments is None or moments.count < 3:
+    measure = partial(block_sums, read_hsi, read_msi, lr_shape, degradation, good)
+    sums = map(measure, blocks(lr_shape, block))
+    return concluded(sums, degradation, good, wavelength_nm, fwhm_nm)
+
+
+def concluded(
+    found: Iterable[BlockSums],
+    degradation: Degradation,
+    good: np.ndarray,
+    wavelength_nm: np.ndarray | None,
+    fwhm_nm: np.ndarray | None,
+) -> SceneStatistics:
+    """Statistics from the sums of all blocks, in order; arguments as for `scene_statistics`."""
+    sums = reduce(BlockSums.merge, found)
+    if sums.moments.count < 3:
         raise InputError(
             "fewer than three HSI pixels are valid in both images: check the nodata values and "
             "that the images show the same place"
@@ -286,32 +270,58 @@ def scene_statistics(
     return SceneStatistics(
         degradation=degradation,
         good=good,
-        moments=moments,
-        n_msi=n_msi,
-        peak=peak,
-        edge_range=(low, high),
-        noise=_noise(np.concatenate(cells), moments, n_msi, degradation),
+        moments=sums.moments,
+        n_msi=sums.n_msi,
+        peak=sums.peak,
+        edge_range=sums.edges,
+        noise=_noise(sums, degradation),
         wavelength_nm=None if wavelength_nm is None else wavelength_nm[good],
         fwhm_nm=None if fwhm_nm is None else fwhm_nm[good],
     )
 
 
-def _noise(cells: np.ndarray, moments: Moments, n_msi: int, degradation: Degradation) -> np.ndarray:
+def _noise(sums: BlockSums, degradation: Degradation) -> np.ndarray:
+    moments, n_msi = sums.moments, sums.n_msi
     covariance = moments.scatter / max(moments.count - 1, 1)
-    noise = noise_covariance(cells, np.diag(covariance)[:n_msi])
+    noise = noise_covariance(sums.cells, np.diag(covariance)[:n_msi])
     unexplained = unexplained_by_hsi(covariance, n_msi, moments.count)
     return bounded(noise, unexplained, noise_gain(degradation))
 
 
-def _degraded_block(
+def block_sums(
+    read_hsi: Read,
+    read_msi: Read,
+    lr_shape: tuple[int, int],
+    degradation: Degradation,
+    good: np.ndarray,
+    block: Block,
+) -> BlockSums:
+    """What one block adds to the statistics; arguments as for `scene_statistics`."""
+    step = lattice_step((lr_shape[0] * degradation.ratio, lr_shape[1] * degradation.ratio))
+    lr_msi, valid, edges, cells = degraded_block(read_msi, *block, lr_shape, degradation, step)
+    hsi = read_hsi(*block)[good]
+    valid &= np.isfinite(hsi).all(axis=0)
+    return BlockSums(
+        Moments.of(np.concatenate([lr_msi[:, valid], hsi[:, valid]])),
+        len(lr_msi),
+        float(hsi[:, valid].max()) if valid.any() else -np.inf,
+        edges,
+        cells,
+    )
+
+
+def degraded_block(
     read_msi: Read,
     rows: slice,
     cols: slice,
     lr_shape: tuple[int, int],
     degradation: Degradation,
-    step: int,
+    step: int = 1 << 30,
 ) -> tuple[np.ndarray, np.ndarray, tuple[float, float], np.ndarray]:
-    """MSI on the LR grid, where all its pixels were valid, its range of edges, its noise."""
+    """MSI on the LR grid, where all its pixels were valid, its range of edges, its noise.
+
+    The noise is sampled in every `step`-th cell along each axis.
+    """
     grown_rows, inner_rows = _grow(rows, degradation.reach, lr_shape[0])
     grown_cols, inner_cols = _grow(cols, degradation.reach, lr_shape[1])
     r = degradation.ratio

@@ -11,8 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from .errors import MethodError
+
+if TYPE_CHECKING:
+    from .grid import Pair
 
 
 @dataclass(frozen=True)
@@ -139,3 +143,14 @@ class TilePlan:
 def _chunks(size: int, tile: int) -> tuple[int, ...]:
     full, rest = divmod(size, tile)
     return (tile,) * full + ((rest,) if rest else ())
+
+
+def plan_tiles(pair: Pair, halo: int, tile: int) -> TilePlan:
+    """Lay tiles over a pair's target.
+
+    Raises
+    ------
+    MethodError
+        If the tile or the halo is too small.
+    """
+    return TilePlan(pair.shape, pair.offset, pair.hr_shape, pair.ratio, tile, halo)

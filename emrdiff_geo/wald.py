@@ -11,7 +11,14 @@ import numpy as np
 from .degrade import Degradation
 from .errors import InputError
 from .grid import Pair
-from .statistics import WaldPair, fill_invalid, pair_statistics
+from .statistics import (
+    BLOCK,
+    WaldPair,
+    blocks,
+    degraded_block,
+    fill_invalid,
+    pair_statistics,
+)
 
 #: Largest edge of the part of the scene that is used, LR pixels.
 LARGEST = 384
@@ -21,7 +28,9 @@ LEAST = 12
 LEAST_EDGE = 32
 
 
-def one_ratio_lower(pair: Pair, psf: str, good: np.ndarray) -> tuple[WaldPair, np.ndarray]:
+def one_ratio_lower(
+    pair: Pair, psf: str, good: np.ndarray, largest: int = LARGEST
+) -> tuple[WaldPair, np.ndarray]:
     """Degrade both images of a pair by the ratio once more.
 
     The ratio is smaller than the pair's own where the scene would become too small for it; of a
@@ -35,6 +44,8 @@ def one_ratio_lower(pair: Pair, psf: str, good: np.ndarray) -> tuple[WaldPair, n
         PSF of both degradations, see `Degradation`.
     good : ndarray
         ``(L,)`` bool: HSI bands to use.
+    largest : int
+        Edge of the part of a larger scene that is used, HSI pixels.
 
     Returns
     -------
@@ -48,13 +59,12 @@ def one_ratio_lower(pair: Pair, psf: str, good: np.ndarray) -> tuple[WaldPair, n
     InputError
         If the scene is too small.
     """
-    rows, cols = (_central(n) for n in pair.lr_shape)
+    rows, cols = (_central(n, largest) for n in pair.lr_shape)
     hsi, valid = fill_invalid(pair.hsi.read(rows, cols)[good])
     r = pair.ratio
-    fine = [slice(s.start * r, s.stop * r) for s in (rows, cols)]
-    msi, msi_valid = fill_invalid(pair.msi.read(*fine))
+    msi, msi_valid = _degraded(pair, Degradation(r, psf), rows, cols)
+    valid &= msi_valid
     height, width = valid.shape
-    valid &= msi_valid.reshape(height, r, width, r).all(axis=(1, 3))
     ratio = min(r, max(2, min(height, width) // LEAST))
     height, width = (n // ratio * ratio for n in (height, width))
     if min(height, width) < LEAST_EDGE:
@@ -63,7 +73,7 @@ def one_ratio_lower(pair: Pair, psf: str, good: np.ndarray) -> tuple[WaldPair, n
             f"{LEAST_EDGE} x {LEAST_EDGE}, fuse with the unadapted weights"
         )
     reference = hsi[:, :height, :width]
-    degraded = Degradation(r, psf).down(msi)[:, :height, :width]
+    degraded = msi[:, :height, :width]
     again = Degradation(ratio, psf)
     wavelength, fwhm = pair.hsi_bands.wavelength_nm, pair.hsi_bands.fwhm_nm
     lr = again.down(reference)
@@ -75,6 +85,21 @@ def one_ratio_lower(pair: Pair, psf: str, good: np.ndarray) -> tuple[WaldPair, n
         None if fwhm is None else fwhm[good],
     )
     return WaldPair(lr, degraded, reference, statistics), valid[:height, :width]
+
+
+def _degraded(
+    pair: Pair, degradation: Degradation, rows: slice, cols: slice
+) -> tuple[np.ndarray, np.ndarray]:
+    """MSI on the HSI's grid and where it is valid, block by block: at full size it may be huge."""
+    shape = rows.stop - rows.start, cols.stop - cols.start
+    image = np.empty((pair.n_msi, *shape), np.float32)
+    valid = np.empty(shape, bool)
+    for y, x in blocks(shape, BLOCK):
+        at = (slice(s.start + o.start, s.stop + o.start) for s, o in ((y, rows), (x, cols)))
+        image[:, y, x], valid[y, x], *_ = degraded_block(
+            pair.msi.read, *at, pair.lr_shape, degradation
+        )
+    return image, valid
 
 
 def central_part(pair: WaldPair, valid: np.ndarray, largest: int) -> tuple[WaldPair, np.ndarray]:

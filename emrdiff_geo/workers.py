@@ -7,22 +7,32 @@ so that no pixel travels; the process that started the run puts down what is fin
 from __future__ import annotations
 
 import os
+import sys
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from .errors import InputError, MethodError
 from .pipeline import Run
 from .sinks import Sink
 from .tiling import Tile
 
-#: None: one by one; "threads"; the address of a dask scheduler; or a `distributed.Client`.
+#: None: one by one; "threads" or `Threads`; the address of a dask scheduler, or a client of it.
 Scheduler = Any
+T = TypeVar("T")
 _TIMEOUT_S = 15
 _START = "start one with 'dask scheduler' and 'dask worker', or leave out --dask"
+
+
+@dataclass(frozen=True)
+class Threads:
+    """Threads of this process, so many."""
+
+    count: int
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,37 @@ def corner(tile: Tile) -> tuple[int, int]:
     return tile.core[0].start, tile.core[1].start
 
 
+@contextmanager
+def connected(scheduler: Scheduler) -> Iterator[Scheduler]:
+    """None, `Threads` or a client for whatever was asked for; a client that is made is closed.
+
+    Raises
+    ------
+    InputError
+        If there is no such scheduler.
+    """
+    if scheduler == "threads":
+        yield Threads(os.cpu_count() or 1)
+    elif not isinstance(scheduler, str):
+        yield scheduler
+    else:
+        client = _client(scheduler)
+        try:
+            yield client
+        finally:
+            client.close()
+
+
+def at_once(scheduler: Scheduler) -> int:
+    """Tiles that one process computes at the same time; takes what `connected` gives."""
+    if scheduler is None:
+        return 1
+    if isinstance(scheduler, Threads):
+        return scheduler.count
+    workers = scheduler.scheduler_info(n_workers=-1)["workers"].values()
+    return max((worker["nthreads"] for worker in workers), default=1)
+
+
 def computed(
     job: Job, tiles: Iterable[Tile], scheduler: Scheduler = None
 ) -> Generator[Tile, None, None]:
@@ -59,22 +100,60 @@ def computed(
     MethodError
         If workers die of their tiles.
     """
-    if scheduler is None:
-        for tile in tiles:
-            job(tile.index)
-            yield tile
-        return
-    run = _in_threads if scheduler == "threads" else _in_cluster
     indices = (tile.index for tile in tiles)
-    with closing(run(job, indices, scheduler)) as found:
-        yield from (job.run.plan[index] for index in found)
+    with connected(scheduler) as scheduler:
+        if scheduler is None:
+            found: Any = (job(index) for index in indices)
+        elif isinstance(scheduler, Threads):
+            found = _in_threads(job, indices, scheduler.count)
+        else:
+            found = _in_cluster(job, indices, scheduler)
+        with closing(found):
+            yield from (job.run.plan[index] for index in found)
+
+
+def mapped(scheduler: Scheduler) -> Callable[..., Iterator[Any]]:
+    """`map` on what `connected` gives: results in the order of the items, a few ahead at most."""
+    if scheduler is None:
+        return map
+
+    def over(function: Callable[[Any], T], items: Iterable[Any]) -> Iterator[T]:
+        if isinstance(scheduler, Threads):
+            with ThreadPoolExecutor(scheduler.count) as pool:
+                yield from _in_order(lambda i: pool.submit(function, i), items, scheduler.count)
+            return
+        # Sent along with every task the function would be large.
+        shared = scheduler.scatter(function, broadcast=True, hash=False)
+        ahead = 2 * max(1, sum(scheduler.nthreads().values()))
+        submit = scheduler.submit
+        with _tiles_in_hand():
+            yield from _in_order(lambda i: submit(_apply, shared, i, pure=False), items, ahead)
+
+    return over
+
+
+def _in_order(submit: Callable[[Any], Any], items: Iterable[Any], ahead: int) -> Iterator[Any]:
+    pending: deque[Any] = deque()
+    items = iter(items)
+    try:
+        pending.extend(submit(item) for item in islice(items, ahead))
+        while pending:
+            yield pending.popleft().result()
+            pending.extend(submit(item) for item in islice(items, 1))
+    finally:
+        for future in pending:
+            future.cancel()
 
 
 def _in_threads(
-    job: Job, indices: Iterator[tuple[int, int]], scheduler: Scheduler
+    job: Job, indices: Iterator[tuple[int, int]], count: int
 ) -> Generator[tuple[int, int], None, None]:
-    count = os.cpu_count() or 1
-    with ThreadPoolExecutor(count, thread_name_prefix="emrdiff") as pool:
+    with (
+        _own_torch_threads(),
+        ThreadPoolExecutor(
+            count, "emrdiff", initializer=_one_torch_thread, initargs=(job,)
+        ) as pool,
+    ):
         # No more than there are threads: when one stops, no others wait to be begun.
         pending: set[Future[tuple[int, int]]] = {
             pool.submit(job, i) for i in islice(indices, count)
@@ -87,44 +166,76 @@ def _in_threads(
 
 
 def _in_cluster(
-    job: Job, indices: Iterator[tuple[int, int]], scheduler: Scheduler
+    job: Job, indices: Iterator[tuple[int, int]], client: Any
 ) -> Generator[tuple[int, int], None, None]:
-    from distributed import KilledWorker, as_completed
+    from distributed import as_completed
 
-    client, close = _client(scheduler)
+    # Scattered, the job is on each worker once, and not in the graph.
+    shared = client.scatter(job, broadcast=True, hash=False)
+    futures = [client.submit(_call, shared, index, pure=False) for index in indices]
     try:
-        # Scattered, the job is on each worker once, and not in the graph.
-        shared = client.scatter(job, broadcast=True, hash=False)
-        futures = [client.submit(_call, shared, index, pure=False) for index in indices]
-        try:
+        with _tiles_in_hand():
             for future in as_completed(futures, loop=client.loop):
                 yield future.result()
-        except (KilledWorker, CancelledError) as error:
-            raise MethodError(
-                "the workers of the dask cluster died, all or of one tile after the other: give "
-                "them more memory, or use a smaller --tile"
-            ) from error
-        finally:
-            client.cancel(futures)
     finally:
-        close()
+        client.cancel(futures)
+
+
+@contextmanager
+def _tiles_in_hand() -> Iterator[None]:
+    """Say in a sentence what it means that workers die."""
+    from distributed import KilledWorker
+
+    try:
+        yield
+    except (KilledWorker, CancelledError) as error:
+        raise MethodError(
+            "the workers of the dask cluster died, all or of one tile after the other: give "
+            "them more memory, or use a smaller --tile"
+        ) from error
+
+
+def _apply(function: Callable[[Any], T], item: Any) -> T:
+    return function(item)
 
 
 def _call(job: Job, index: tuple[int, int]) -> tuple[int, int]:
+    _one_torch_thread(job)
     return job(index)
 
 
-def _client(scheduler: Scheduler) -> tuple[Any, Callable[[], None]]:
-    """Client of a cluster, and what to call when it is needed no more."""
+def _one_torch_thread(job: Job) -> None:
+    """Where tiles run side by side, each with all cores would make them wait for each other.
+
+    On a GPU the threads do no work; there it does not matter.
+    """
+    if job.run.options.digest:
+        import torch
+
+        if torch.get_num_threads() != 1:
+            torch.set_num_threads(1)
+
+
+@contextmanager
+def _own_torch_threads() -> Iterator[None]:
+    """Leave the calling program's torch as it was."""
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch else 0
+    try:
+        yield
+    finally:
+        if torch:
+            torch.set_num_threads(before)
+
+
+def _client(address: str) -> Any:
     from distributed import Client
 
-    if not isinstance(scheduler, str):
-        return scheduler, lambda: None
     try:
-        client = Client(scheduler, timeout=_TIMEOUT_S, set_as_default=False)
+        client = Client(address, timeout=_TIMEOUT_S, set_as_default=False)
     except (OSError, ValueError) as error:
-        raise InputError(f"no dask scheduler answers at {scheduler}: {_START}") from error
+        raise InputError(f"no dask scheduler answers at {address}: {_START}") from error
     if not client.scheduler_info()["workers"]:
         client.close()
-        raise InputError(f"the dask scheduler at {scheduler} has no workers: {_START}")
-    return client, client.close
+        raise InputError(f"the dask scheduler at {address} has no workers: {_START}")
+    return client

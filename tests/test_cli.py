@@ -177,6 +177,32 @@ def test_plan_reads_headers_only(files, capsys, monkeypatch):
     assert "WGS 84 / UTM zone 33N (EPSG:32633)" in text
 
 
+def test_plan_keeps_to_the_memory_and_tells_the_time(files, capsys):
+    arguments = ["plan", files["hsi"], files["msi"], "--method", "regression"]
+    assert run(*arguments, "--memory", "400MB", "--calibrate") == 0
+    text = capsys.readouterr().out
+    assert "peak memory" in text
+    assert "estimated time" in text
+    assert run(*arguments, "--memory", "400MB", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["memory"]["working"] <= 400e6
+    assert run(*arguments, "--memory", "5MB") == 2
+    assert "pass --memory" in capsys.readouterr().err
+    assert run(*arguments, "--memory", "much") == 2
+    assert "such as 2GB" in capsys.readouterr().err
+
+
+def test_results_can_be_whole_numbers(files, tmp_path, capsys):
+    out = tmp_path / "out.tif"
+    arguments = ["fuse", files["hsi"], files["msi"], out, "--method", "bicubic", "--dtype", "int16"]
+    assert run(*arguments) == 2
+    assert "int16 needs a scale" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    assert run(*arguments, "--scale", 0.5, "--offset", 10) == 0
+    with rasterio.open(out) as file:
+        assert file.dtypes[0] == "int16"
+        assert (file.scales[0], file.offsets[0]) == (0.5, 10)
+
+
 def test_methods_lists_what_can_be_named(capsys):
     assert run("methods") == 0
     text = capsys.readouterr().out

@@ -51,6 +51,22 @@ def test_events_of_the_fusion_are_understood():
     assert event["message"] == "measuring"
 
 
+def test_fusing_tells_pixels_memory_and_what_is_left(monkeypatch):
+    times = iter([0.0, 0.0, 10.0, 10.0, 20.0, 20.0])
+    out = io.StringIO()
+    reporter = progress.JsonReporter(out=out)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(times))
+    reporter.begun = 0.0
+    tell = progress.for_events(reporter)
+    # A run that is continued counts what it does itself.
+    tell(ProgressEvent("fuse", 2, 6, pixels=2000))
+    tell(ProgressEvent("fuse", 4, 6, pixels=4000))
+    first, second = lines(out.getvalue())
+    assert first["memory_mb"] > 1
+    assert "pixels_per_s" not in first
+    assert (second["pixels_per_s"], second["remaining_s"]) == (200, 10)
+
+
 @pytest.mark.parametrize("mode", ["bar", "json", "none"])
 def test_what_is_on_no_terminal_gets_no_escape_codes(mode, capsys):
     with progress.make_reporter(mode) as reporter:

@@ -3,14 +3,19 @@
 import os
 import signal
 
+import numpy as np
 import pytest
 from cli_scenes import make_files, run
 from partial_runs import finished
 from scenes import pair
 from sink_scene import SUFFIXES, digest
 
+from emrdiff_geo.degrade import Degradation
 from emrdiff_geo.errors import ResumeError
 from emrdiff_geo.fusion import fuse_to_file
+from emrdiff_geo.grid import pair_scenes
+from emrdiff_geo.measuring import measure_scene
+from emrdiff_geo.workers import Threads, mapped
 
 OPTIONS = {"method": "regression", "tile": 32}
 
@@ -60,7 +65,25 @@ def test_one_small_task_a_tile(scene, tmp_path, cluster):
         log = list(dask_scheduler.transition_log)[seen:]
         return {str(entry[0]) for entry in log if entry[2] == "processing"}
 
-    assert len(cluster.run_on_scheduler(keys)) == 12
+    found = cluster.run_on_scheduler(keys)
+    assert sum(key.startswith("_call") for key in found) == 12
+    # What measures the scene before is tasks too, of some hundred pixels of the HSI.
+    assert len(found) <= 2 * 12
+
+
+@pytest.mark.parametrize("how", ["threads", "processes"])
+def test_the_scene_is_measured_the_same_by_any_workers(cluster, how):
+    hsi, msi, _ = pair(288, 544, 4)
+    scene = pair_scenes(hsi, msi)
+    here = measure_scene(scene, Degradation(4))
+    workers = Threads(2) if how == "threads" else cluster
+    there = measure_scene(scene, Degradation(4), mapped(workers))
+    assert there.pixels == here.pixels
+    for name in ("peak", "edge_range"):
+        assert getattr(there.statistics, name) == getattr(here.statistics, name)
+    for name in ("count", "mean", "scatter"):
+        found = getattr(there.statistics.moments, name)
+        np.testing.assert_array_equal(found, getattr(here.statistics.moments, name))
 
 
 def test_the_network_gives_the_same_bytes_in_a_process_of_its_own(scene, tmp_path, cluster):

@@ -1,23 +1,23 @@
-"""``emrdiff fuse`` and ``emrdiff plan``."""
+"""``emrdiff fuse``."""
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
+from .._layout import check_stored
 from ..execute import Progress, ProgressEvent
-from ..fusion import FusionOptions, check_options, fuse_to_file, plan_fusion
+from ..fusion import FusionOptions, check_options, fuse_to_file
 from ..sinks import check_leftover, check_output
 from ..twin import check_twin
 from .context import Context
 from .inputs import check_free
+from .planning import OPTIONS
 from .progress import for_events
 
-_TILING = ("method", "ratio", "tile", "overlap", "wavelengths")
-_NETWORK = ("weights", "variant", "device", "steps", "seed", "samples", "self_check")
-_OPTIONS = (*_TILING, *_NETWORK, "psf", "coregister", "force")
+#: How values are stored.
+STORED = ("dtype", "scale", "offset")
 
 
 def fuse(context: Context) -> None:
@@ -30,7 +30,7 @@ def fuse(context: Context) -> None:
 
 def fuse_options(context: Context) -> dict[str, Any]:
     """Options of the fusion that were typed."""
-    return context.given(_OPTIONS)
+    return context.given(OPTIONS)
 
 
 def fuse_pair(context: Context) -> Path:
@@ -40,6 +40,7 @@ def fuse_pair(context: Context) -> Path:
     check_output(args.out, overwrite=args.overwrite)
     check_leftover(args.out, resume=args.resume, overwrite=args.overwrite)
     check_options(FusionOptions(**options, uncertainty=args.uncertainty is not None))
+    check_stored(**context.given(STORED))
     if args.uncertainty is not None:
         check_free(args.uncertainty, args.overwrite or args.resume, args.hsi, args.msi)
         check_twin(args.out, args.uncertainty, overwrite=args.overwrite, resume=args.resume)
@@ -53,6 +54,7 @@ def fuse_pair(context: Context) -> Path:
         overwrite=args.overwrite,
         resume=args.resume,
         scheduler=args.dask,
+        **context.given(STORED),
         progress=_by_tiles(progress, context) if args.resume else progress,
         **options,
     )
@@ -66,43 +68,3 @@ def _by_tiles(progress: Progress, context: Context) -> Progress:
         context.stop.between(waits=event.stage == "fuse" and event.done < event.total)
 
     return tell
-
-
-def plan(context: Context) -> None:
-    """Print what a fusion would do."""
-    args = context.args
-    found = plan_fusion(args.hsi, args.msi, **context.given(_TILING)).describe()
-    print(json.dumps(found, indent=2) if args.json else "\n".join(_lines(found)))
-
-
-def _lines(values: dict[str, Any], indent: str = "") -> list[str]:
-    lines = []
-    for key, value in values.items():
-        name = f"{indent}{key.replace('_', ' ')}"
-        if isinstance(value, dict):
-            lines += [name, *_lines(value, indent + "  ")]
-        elif isinstance(value, list) and any(isinstance(v, str) for v in value):
-            lines += [name, *(f"{indent}  {v}" for v in value)]
-        elif value not in (None, []):
-            lines.append(f"{name}: {_text(key, value)}")
-    return lines
-
-
-def _text(key: str, value: Any) -> str:
-    if isinstance(value, list):
-        separator = ", " if key == "transform" else " x "
-        return separator.join(f"{v:.10g}" for v in value)
-    if key == "crs":
-        return _crs_name(value)
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return str(value)
-
-
-def _crs_name(text: str) -> str:
-    """Name and code of a CRS: its WKT fills a screen."""
-    from pyproj import CRS
-
-    crs = CRS(text)
-    authority = crs.to_authority()
-    return crs.name + (f" ({':'.join(authority)})" if authority else "")

@@ -29,6 +29,10 @@ VALUES = (
     "uncertainty",
     "psf",
     "dask",
+    "memory",
+    "dtype",
+    "scale",
+    "offset",
 )
 SWITCHES = ("no-self-check", "coregister", "force", "resume")
 _YES, _NO = ("1", "yes", "true", "x"), ("", "0", "no", "false")

@@ -9,7 +9,9 @@ event       fields
 start       ``command``, ``emrdiff`` (version of the program)
 progress    ``stage`` (text), ``done``, ``total`` (units of that stage; total 0: not known yet),
             ``elapsed_s`` (since the start), ``message``; training adds ``loss`` and, when it was
-            measured, ``psnr`` and ``gain`` in dB
+            measured, ``psnr`` and ``gain`` in dB; fusing tiles adds ``memory_mb`` (resident, of
+            this process, 10^6 bytes) and, from its first tile on, ``pixels_per_s`` (of the result)
+            and ``remaining_s`` (of this stage)
 row         a row of a batch: ``row`` (from 1), ``rows``, ``out``, ``status`` (started, and then
             done, skipped or failed), ``seconds``, ``message``; what comes between is that row's
 message     ``level`` (debug, info, warning, error), ``message``
@@ -30,6 +32,8 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self, TextIO
+
+from .._process import resident_bytes
 
 VERSION = 1
 _LEAST_INTERVAL_S = 0.1
@@ -244,7 +248,22 @@ def make_reporter(mode: str, quiet: bool = False) -> Reporter:
 
 def for_events(reporter: Reporter) -> Callable[[Any], None]:
     """Progress callback of the fusion, which takes a `ProgressEvent`."""
-    return lambda e: reporter.progress(e.stage, e.done, e.total, e.message)
+    begun: dict[str, tuple[float, int]] = {}
+
+    def tell(event: Any) -> None:
+        now = time.monotonic()
+        since, before = begun.setdefault(event.stage, (now, event.pixels))
+        numbers: dict[str, float] = {}
+        if event.pixels > before and now > since:
+            rate = (event.pixels - before) / (now - since)
+            numbers["pixels_per_s"] = round(rate)
+            left = event.pixels * (event.total / event.done - 1)
+            numbers["remaining_s"] = round(left / rate)
+        if event.stage == "fuse":
+            numbers["memory_mb"] = round(resident_bytes() / 1e6)
+        reporter.progress(event.stage, event.done, event.total, event.message, **numbers)
+
+    return tell
 
 
 def for_steps(
@@ -272,7 +291,13 @@ def _title(stage: str, message: str) -> str:
 
 def _numbers(numbers: dict[str, float]) -> str:
     units = {"psnr": " dB", "gain": " dB"}
-    return "".join(f"  {k} {v:.4g}{units.get(k, '')}" for k, v in numbers.items())
+    forms = {
+        "pixels_per_s": "{:,.0f} pixels/s",
+        "remaining_s": "{:.0f} s left",
+        "memory_mb": "{:.0f} MB",
+    }
+    texts = (forms.get(k, f"{k} {v:.4g}{units.get(k, '')}").format(v) for k, v in numbers.items())
+    return "".join(f"  {text}" for text in texts)
 
 
 def _strict(value: Any) -> Any:

@@ -52,6 +52,17 @@ def span(text: str) -> tuple[float, float]:
     return pair
 
 
+def memory(text: str) -> int:
+    """Amount of memory such as ``2GB``, in bytes."""
+    from ..errors import InputError
+    from ..memory import parse_bytes
+
+    try:
+        return parse_bytes(text)
+    except InputError as error:
+        raise ArgumentTypeError(str(error)) from None
+
+
 def _whole(text: str, least: int) -> int:
     try:
         value = int(text)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import MethodError, WeightsError
+from ..nodes import NODES_NM
 from ..statistics import SceneStatistics
 from ..wald import central_part
 from ..weightfiles import digest, weights_path
@@ -30,6 +31,10 @@ log = logging.getLogger(__name__)
 
 #: Weight of keeping all of the residual, against what the self-check measures.
 KEEP_ALL = 0.3
+#: Share that is kept where a scene is too small for the self-check. On 25 pairs of 25 x 25 HSI
+#: pixels from held-out training scenes 0.25, 0.5 and 1 gained 0.12, 0.22 and 0.39 dB on natural
+#: scenes, and 0.01, 0.00 and -0.08 dB on remote-sensing scenes, at worst -0.05, -0.14, -0.39 dB.
+UNCHECKED = 0.25
 #: Largest edge of the part of the pair one ratio lower on which errors are measured, pixels.
 MEASURED = 192
 
@@ -105,8 +110,11 @@ def _self_check(options: MethodOptions, lower: Lower) -> tuple[float, ...]:
 
     found = lower()
     if found is None:
-        log.info("The scene is too small for the self-check: all of the residual is kept.")
-        return ()
+        log.info(
+            "The scene is too small for the self-check: %.0f %% of the network's residual is kept.",
+            100 * UNCHECKED,
+        )
+        return (UNCHECKED,) * len(NODES_NM)
     pair, valid = found
     model, config = load_model(options.weights, options.digest, options.device)
     state = universal_state(pair.lr, pair.hr, pair.statistics)

@@ -15,6 +15,18 @@ def _tiling(parser: argparse.ArgumentParser) -> None:
         "--tile", type=values.positive, metavar="N", help="edge of a tile in pixels (256)"
     )
     parser.add_argument(
+        "--memory",
+        type=values.memory,
+        metavar="SIZE",
+        help="what may be allocated beyond interpreter, libraries and model, such as 2GB: tiles "
+        "and threads follow from it",
+    )
+    parser.add_argument(
+        "--dask",
+        metavar="ADDRESS|threads",
+        help="compute tiles by the workers of a dask cluster, or in threads (one after the other)",
+    )
+    parser.add_argument(
         "--overlap",
         type=values.not_negative,
         metavar="N",
@@ -23,14 +35,7 @@ def _tiling(parser: argparse.ArgumentParser) -> None:
     wavelengths(parser)
 
 
-def add_fuse(commands: argparse._SubParsersAction) -> None:
-    """Add ``emrdiff fuse``."""
-    parser = command(commands, "fuse", "fusing", "fuse a pair: the HSI's bands on the MSI's grid")
-    pair(parser)
-    parser.add_argument(
-        "out", metavar="OUT", help="result: .tif (cloud-optimised GeoTIFF) or .zarr"
-    )
-    _tiling(parser)
+def _network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", metavar="NAME|PATH", help="of the network (universal)")
     parser.add_argument("--variant", choices=VARIANTS, help="refuse weights of another variant")
     device(parser)
@@ -47,6 +52,30 @@ def add_fuse(commands: argparse._SubParsersAction) -> None:
         const=False,
         help="keep all of the network's residual, without measuring on the pair how much helps",
     )
+
+
+def _stored(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--dtype", choices=("float32", "int16"), help="of the stored values (float32)"
+    )
+    parser.add_argument(
+        "--scale",
+        type=values.positive_number,
+        metavar="X",
+        help="for int16: value = stored * scale + offset; 0.0001 for reflectance from 0 to 1",
+    )
+    parser.add_argument("--offset", type=values.number, metavar="X", help="for int16 (0)")
+
+
+def add_fuse(commands: argparse._SubParsersAction) -> None:
+    """Add ``emrdiff fuse``."""
+    parser = command(commands, "fuse", "fusing", "fuse a pair: the HSI's bands on the MSI's grid")
+    pair(parser)
+    parser.add_argument(
+        "out", metavar="OUT", help="result: .tif (cloud-optimised GeoTIFF) or .zarr"
+    )
+    _tiling(parser)
+    _network(parser)
     parser.add_argument(
         "--coregister",
         action="store_const",
@@ -64,11 +93,7 @@ def add_fuse(commands: argparse._SubParsersAction) -> None:
         action="store_true",
         help="go on where an interrupted run ended, and keep what is done if this one is",
     )
-    parser.add_argument(
-        "--dask",
-        metavar="ADDRESS|threads",
-        help="compute tiles by the workers of a dask cluster, or in threads (one after the other)",
-    )
+    _stored(parser)
     overwrite(parser)
 
 
@@ -104,8 +129,12 @@ def add_batch(commands: argparse._SubParsersAction) -> None:
 
 def add_plan(commands: argparse._SubParsersAction) -> None:
     """Add ``emrdiff plan``."""
-    text = "tell grids, ratio, tiles and memory of a fusion, from headers only"
-    parser = command(commands, "plan", "fusing", text, progress=False)
+    text = "tell grids, ratio, tiles, memory and disk of a fusion, from headers only"
+    parser = command(commands, "plan", "planning", text, progress=False)
     pair(parser)
     _tiling(parser)
+    _network(parser)
+    parser.add_argument(
+        "--calibrate", action="store_true", help="fuse one tile, and estimate the time from it"
+    )
     parser.add_argument("--json", action="store_true", help="as JSON")

@@ -1,0 +1,94 @@
+"""Peaks of single tiles against `emrdiff_geo.memory`: ``python -m benchmarks.peaks``.
+
+Every case runs in a process of its own: what one tile allocates beyond a process that has loaded
+its libraries and its model, and what is projected for it. Target: peak <= projected.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import subprocess
+import sys
+
+import numpy as np
+
+from . import _measure
+
+CASES = (
+    # edge of the window, HSI bands, MSI bands, ratio
+    (256, 128, 4, 8),
+    (384, 128, 4, 8),
+    (384, 32, 4, 8),
+    (384, 244, 4, 8),
+    (384, 128, 12, 4),
+    (384, 128, 10, 2),
+    (384, 128, 4, 16),
+    (640, 64, 4, 8),
+)
+
+
+def measure(method: str, edge: int, n_hsi: int, n_msi: int, ratio: int) -> tuple[int, int, int]:
+    """Peak and projection of a tile, and what the process had before, in bytes."""
+    from emrdiff_geo.degrade import Degradation
+    from emrdiff_geo.memory import Case, tile_bytes
+    from emrdiff_geo.methods import MethodOptions, get_method
+    from emrdiff_geo.statistics import pair_statistics
+
+    draws = np.random.default_rng(0)
+    low = edge // ratio
+    lr = draws.random((n_hsi, low, low), dtype=np.float32)
+    hr = draws.random((n_msi, edge, edge), dtype=np.float32)
+    statistics = pair_statistics(
+        lr[:, :16, :16],
+        hr[:, : 16 * ratio, : 16 * ratio],
+        Degradation(ratio),
+        np.linspace(400, 1000, n_hsi),
+        None,
+    )
+    chosen, options = get_method(method), MethodOptions(self_check=False, device="cpu")
+    if chosen.prepare is not None:
+        options = chosen.prepare(options, statistics, lambda: None)
+    small = lr[:, :4, :4].copy(), hr[:, : 4 * ratio, : 4 * ratio].copy()
+    chosen.fuse_tile(*small, statistics, options, (0, 0))
+    before = _memory("VmRSS")
+    chosen.fuse_tile(lr, hr, statistics, options, (0, 0))
+    case = Case(n_hsi, n_msi, ratio, False, (edge, edge), method, options)
+    core = 4 * n_hsi * edge * edge // 4
+    return _memory("VmHWM") - before, tile_bytes(case, edge * edge, core), before
+
+
+def _memory(name: str) -> int:
+    with open("/proc/self/status", encoding="ascii") as lines:
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
+
+
+def main() -> None:
+    """Command line."""
+    from emrdiff_geo.methods import METHODS
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--methods", nargs="+", default=list(METHODS))
+    parser.add_argument("--one", nargs=5, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.one:
+        print(*measure(args.one[0], *map(int, args.one[1:])))
+        return
+    rows = []
+    for method, case in itertools.product(args.methods, CASES):
+        command = [sys.executable, "-m", "benchmarks.peaks", "--one", method, *map(str, case)]
+        done = subprocess.run(command, capture_output=True, check=True, text=True)
+        peak, projected, before = map(int, done.stdout.split())
+        names = ("window", "HSI bands", "MSI bands", "ratio")
+        row = {"method": method, **dict(zip(names, case, strict=True))}
+        row |= {"peak MB": f"{peak / 2**20:.0f}", "projected MB": f"{projected / 2**20:.0f}"}
+        row |= {"ratio of both": f"{peak / projected:.2f}", "before MB": f"{before / 2**20:.0f}"}
+        rows.append(row)
+        print(_measure.table(rows[-1:]).splitlines()[-1], flush=True)
+    print(_measure.table(rows))
+    worst = max(float(row["ratio of both"]) for row in rows)
+    print(f"largest peak over projection: {worst:.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""How long a fusion will take, from fusing one tile of it.
+
+The tile in the middle of the scene is measured, fused and written to a temporary file, and every
+stage is scaled by its pixels. That is an estimate: the disk, other programs and nodata decide too.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from .grid import Pair
+from .methods import MethodOptions
+from .pipeline import Run, prepare_run
+from .sinks import open_sink
+from .sources import WindowSource
+from .tiling import Span, Tile, TilePlan
+from .wald import LARGEST
+
+
+def estimate_seconds(
+    pair: Pair, plan: TilePlan, method: str, options: MethodOptions, psf: str, at_once: int = 1
+) -> dict[str, float]:
+    """Estimate the time of a fusion, stage by stage.
+
+    Parameters
+    ----------
+    pair : Pair
+    plan : TilePlan
+        Tiles of the whole scene.
+    method : str
+    options : MethodOptions
+    psf : str
+        See `Degradation`.
+    at_once : int
+        Tiles that are computed side by side.
+
+    Returns
+    -------
+    dict
+        Seconds by stage: ``statistics``, ``self_check`` where there is one, ``fuse``, ``write``,
+        ``total``. Registration, a few seconds, is left out.
+
+    Raises
+    ------
+    InputError
+        If the middle of the scene has no data.
+    """
+    rows, cols = plan.grid
+    part = _cut(pair, plan[rows // 2, cols // 2])
+    unchecked = replace(options, self_check=False)
+
+    def prepared() -> Run:
+        return prepare_run(part, method, unchecked, psf=psf, tile=plan.tile, overlap=plan.halo)
+
+    prepared().tile(0, 0)  # loads libraries and model
+    run, measuring = _timed(prepared)
+    block, fusing = _timed(lambda: run.tile(0, 0))
+    _, writing = _timed(lambda: _write(block, plan.tile))
+    lr_part, lr_all = (p.lr_shape[0] * p.lr_shape[1] for p in (part, pair))
+    window = plan.window_shape[0] * plan.window_shape[1]
+    seconds = {"statistics": measuring * lr_all / lr_part}
+    if run.options.digest and options.self_check:
+        height, width = (min(n, LARGEST) for n in pair.lr_shape)
+        seconds["self_check"] = fusing * height * width / window
+    seconds["fuse"] = fusing * len(plan) / at_once
+    seconds["write"] = writing * pair.shape[0] * pair.shape[1] / (part.shape[0] * part.shape[1])
+    seconds["total"] = sum(seconds.values())
+    return {stage: round(value, 1) for stage, value in seconds.items()}
+
+
+def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
+    begun = time.perf_counter()
+    found = work()
+    return found, time.perf_counter() - begun
+
+
+def _write(block: Any, tile: int) -> None:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open_sink(Path(folder) / "calibration.tif", block.shape, chunks=tile) as sink,
+    ):
+        sink.write(block, 0, 0)
+
+
+def _cut(pair: Pair, tile: Tile) -> Pair:
+    """What a tile reads, as a pair of its own whose target is what the tile writes."""
+    coarse = [Span(s.start // pair.ratio, s.stop // pair.ratio) for s in tile.window]
+    frame = pair.hr_geobox
+    core = tuple(
+        slice(w.start + i.start, w.start + i.stop)
+        for w, i in zip(tile.window, tile.inner, strict=True)
+    )
+
+    def windowed(source: Any, spans: Any) -> WindowSource:
+        return WindowSource(source, spans[0].start, spans[1].start, (len(spans[0]), len(spans[1])))
+
+    return replace(
+        pair,
+        hsi=windowed(pair.hsi, coarse),
+        msi=windowed(pair.msi, tile.window),
+        target=None if frame is None else frame[core],
+        offset=(tile.inner[0].start, tile.inner[1].start),
+        shape=(len(tile.core[0]), len(tile.core[1])),
+    )

@@ -1,0 +1,374 @@
+"""Memory as a contract: what a fusion needs is known before it starts, and chosen to fit.
+
+The models below give the bytes that a stage allocates at its peak, from shapes alone; their
+numbers are fitted from above to measured peaks (``benchmarks/peaks.py``). They count what is
+allocated on top of a process that has loaded its libraries and its model, see `Projection`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ._cog import window_shape
+from .errors import InputError, MethodError, WeightsError
+from .grid import Pair
+from .methods import MethodOptions, get_method
+from .tiling import TilePlan, plan_tiles
+from .wald import LARGEST
+from .weightfiles import weights_path
+
+#: Tile edges that a budget is met with, from the best: the margins of small ones cost time.
+TILES = (1024, 768, 512, 384, 256, 192, 128, 96, 64, 48, 32)
+DEFAULT_TILE = 256
+#: Several tiles at once are worth more than large ones, down to this edge.
+LEAST_PARALLEL = 192
+#: Interpreter and libraries, without and with torch; measured 0.16 and 0.37 GB.
+PLAIN, WITH_TORCH = 220 * 2**20, 420 * 2**20
+#: What freed memory that the system did not get back adds.
+SLACK = 1.12
+#: GDAL's cache and buffers while a GeoTIFF is put together, whatever its size.
+FINISHING = 320 * 2**20
+_FLOAT = 4
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_SIZE = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*([KMGT]?)(i?)B?\s*", re.IGNORECASE)
+
+
+def parse_bytes(text: str | int) -> int:
+    """Bytes of a size such as ``2GB``, ``1.5 GiB``, ``800M`` or a plain number.
+
+    Raises
+    ------
+    InputError
+        If it is none.
+    """
+    found = _SIZE.fullmatch(str(text))
+    if found is None or float(found[1]) == 0:
+        raise InputError(f"{text!r} is no amount of memory: give one such as 2GB or 800MB")
+    unit = found[2].upper()
+    factor = 1024 ** " KMGT".index(unit) if found[3] and unit else _UNITS[unit]
+    return int(float(found[1]) * factor)
+
+
+def format_bytes(size: float) -> str:
+    """Size for people, never less than it is."""
+    tenths, unit = (-(-size // 10**8), "GB") if size >= 10**9 else (-(-size // 10**6) * 10, "MB")
+    return f"{tenths / 10:g}{unit}"
+
+
+@dataclass(frozen=True)
+class Case:
+    """What decides how much memory a fusion needs, but for its tiles.
+
+    Attributes
+    ----------
+    n_hsi, n_msi, ratio : int
+    resampled : bool
+        Whether the HSI is resampled, and the result made to agree with its own pixels.
+    frame : (int, int)
+        Height and width of the scene in HR pixels.
+    method : str
+    options : MethodOptions
+    """
+
+    n_hsi: int
+    n_msi: int
+    ratio: int
+    resampled: bool
+    frame: tuple[int, int]
+    method: str
+    options: MethodOptions
+
+    @classmethod
+    def of(cls, pair: Pair, method: str, options: MethodOptions) -> Case:
+        """Case of a pair."""
+        bands = pair.n_hsi, pair.n_msi
+        return cls(*bands, pair.ratio, pair.resampled, pair.hr_shape, method, options)
+
+    @property
+    def learned(self) -> bool:
+        """Whether the method runs a network."""
+        return self.method == "emrdiff"
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Peak memory of a fusion in bytes, stage by stage.
+
+    Attributes
+    ----------
+    resident : int
+        Interpreter, libraries and model: there before any pixel.
+    measuring : int
+        Registration and scene statistics.
+    checking : int
+        Self-check of the network, 0 without.
+    tile : int
+        One tile: read, fused and handed to the writer.
+    at_once : int
+        Tiles in work at the same time in one process.
+    writing : int
+        Putting the result together.
+    """
+
+    resident: int
+    measuring: int
+    checking: int
+    tile: int
+    at_once: int
+    writing: int
+
+    @property
+    def working(self) -> int:
+        """Largest of all stages: what ``--memory`` bounds."""
+        return max(self.measuring, self.checking, self.at_once * self.tile, self.writing)
+
+    @property
+    def total(self) -> int:
+        """Peak of the whole process."""
+        return self.resident + self.working
+
+    def to_dict(self) -> dict[str, int]:
+        """Bytes by name."""
+        return {**asdict(self), "working": self.working, "total": self.total}
+
+
+def project(case: Case, plan: TilePlan, at_once: int = 1, check_edge: int = LARGEST) -> Projection:
+    """Project the peak memory of a fusion.
+
+    Parameters
+    ----------
+    case : Case
+    plan : TilePlan
+    at_once : int
+        Tiles in work at the same time.
+    check_edge : int
+        Largest edge of the image on which the network is checked, HSI pixels.
+    """
+    window = plan.window_shape[0] * plan.window_shape[1]
+    network = network_bytes(case.options) if case.learned else 0
+    core = _FLOAT * case.n_hsi * min(plan.tile, plan.target[0]) * min(plan.tile, plan.target[1])
+    checked = 0
+    if case.learned and case.options.self_check:
+        height, width = (min(n // case.ratio, check_edge) for n in case.frame)
+        # The pair one ratio lower and its reference stay beside the window that is fused.
+        checked = tile_bytes(case, height * width, 3 * _FLOAT * case.n_hsi * height * width)
+    return Projection(
+        resident=(WITH_TORCH if case.learned else PLAIN) + network,
+        measuring=_measuring(case),
+        checking=checked,
+        tile=tile_bytes(case, window, core),
+        at_once=at_once,
+        writing=_writing(case, plan, core),
+    )
+
+
+def tile_bytes(case: Case, pixels: int, core: int = 0) -> int:
+    """Bytes of one tile whose window has so many HR pixels and whose result so many bytes."""
+    bands, msi = case.n_hsi, case.n_msi
+    fusing = _METHODS[case.method](case)
+    # Fused window, its means over HSI pixels on the way back, and two sparse matrices.
+    agreeing = 4.5 * bands + 64 if case.resampled else 0
+    reading = 3 * msi + 8
+    per_pixel = _FLOAT * (max(fusing, agreeing, 2 * bands) + reading)
+    fixed = _network_fixed(case.options) if case.learned else 16 * 2**20
+    fusing_bytes = per_pixel * pixels
+    # Result of the core beside its fused window; then its encoded and compressed copies.
+    placing = _FLOAT * bands * pixels + 2 * core
+    return int(SLACK * (max(fusing_bytes, placing, 4 * core) + fixed))
+
+
+def _bicubic(case: Case) -> float:
+    return case.n_hsi * (1 + 1.2 / case.ratio)
+
+
+def _regression(case: Case) -> float:
+    return case.n_hsi * (3.1 + 1.8 / case.ratio)
+
+
+def _local_regression(case: Case) -> float:
+    # Either the back-projection of the result, or the moments of all pairs of bands at LR.
+    moments = case.n_msi / case.ratio**2
+    return case.n_hsi * max(3.2 + 3.2 / case.ratio + moments, 1 + 10 * moments)
+
+
+def _emrdiff(case: Case) -> float:
+    network = _network(case.options)
+    states, guide = network["in_channels"], network["guide_channels"]
+    if network["universal"]:
+        held = case.n_hsi + 4 * states + guide
+        building = _local_regression(case), case.n_hsi + 3 * guide
+    else:
+        held, building = 4 * states + 2 * guide, (0, 0)
+    # Sums of the samples and of their squares; the deviation on its way to all bands.
+    told = 4 * states if case.options.samples > 1 else 0
+    told += 4 * case.n_hsi if case.options.uncertainty else 0
+    return told + max(held + 150 + 24 * network["width"], *building)
+
+
+#: Floats per HR pixel of a tile's window.
+_METHODS = {
+    "bicubic": _bicubic,
+    "regression": _regression,
+    "local_regression": _local_regression,
+    "emrdiff": _emrdiff,
+}
+
+
+def _network(options: MethodOptions) -> dict[str, Any]:
+    """Shape of the network that weights describe.
+
+    Read from their JSON without torch; checkpoints of the published training, which have none, tell
+    it only once they are loaded.
+    """
+    path = weights_path(options.weights)
+    try:
+        config = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        network = config["network"]
+        sizes = {name: int(network[name]) for name in ("in_channels", "guide_channels")}
+        width = int(network["width"]) * max((1, *network.get("multipliers", ())))
+        return {**sizes, "width": width, "universal": config["variant"] == "universal"}
+    except FileNotFoundError:
+        return _published(path)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise WeightsError(
+            f"{path.with_suffix('.json').name} does not describe weights of this program "
+            f"({error}): use a file that 'emrdiff train' or 'emrdiff adapt' wrote"
+        ) from None
+
+
+def _published(path: Path) -> dict[str, Any]:
+    from .model.weights import read_config
+
+    network = read_config(path).network
+    return {
+        "in_channels": network.in_channels,
+        "guide_channels": network.guide_channels,
+        "width": network.width,
+        "universal": False,
+    }
+
+
+def network_bytes(options: MethodOptions) -> int:
+    """Weights in memory: twice the file, which may hold half precision."""
+    return 2 * weights_path(options.weights).stat().st_size
+
+
+def _network_fixed(options: MethodOptions) -> int:
+    """Scratch of the convolutions, whatever the size of the tile."""
+    return int((32 + 1.6 * _network(options)["width"]) * 2**20)
+
+
+def _measuring(case: Case) -> int:
+    """Registration looks at windows of 1024 MSI pixels, statistics at blocks of 64 HSI pixels."""
+    fine = (64 + 8) * case.ratio
+    fine = min(fine, case.frame[0]) * min(fine, case.frame[1])
+    block = 64 * 64 * (case.n_hsi + case.n_msi)
+    statistics = _FLOAT * (fine * (4 * case.n_msi + 14) + 10 * block + 4 * 128 * 128 * case.n_hsi)
+    joint = 8 * 4 * (case.n_hsi + case.n_msi) ** 2
+    window = min(1024 * 1024, case.frame[0] * case.frame[1])
+    registering = _FLOAT * window * (3 * case.n_msi + 8)
+    return int(SLACK * (max(statistics, registering) + joint)) + 32 * 2**20
+
+
+def _writing(case: Case, plan: TilePlan, core: int) -> int:
+    """A GeoTIFF is put together window by window from regions that are decompressed one by one."""
+    pixel = _FLOAT * case.n_hsi
+    image = pixel * plan.target[0] * plan.target[1]
+    window = window_shape((plan.tile, plan.tile), pixel)
+    held = pixel * min(window[0], plan.target[0]) * min(window[1], plan.target[1])
+    return int(min(FINISHING, 2.5 * image) + held + 1.2 * core)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Tiles that fit a budget.
+
+    Attributes
+    ----------
+    tile, at_once : int
+    check_edge : int
+        Largest edge of the image on which the network is checked, HSI pixels.
+    projection : Projection
+    """
+
+    tile: int
+    at_once: int
+    check_edge: int
+    projection: Projection
+
+
+def fit(
+    pair: Pair,
+    case: Case,
+    budget: int | None,
+    *,
+    tile: int | None = None,
+    overlap: int | None = None,
+    at_once: int = 1,
+    fewer: bool = False,
+) -> Fit:
+    """Choose the tiles of a fusion.
+
+    Parameters
+    ----------
+    pair : Pair
+    case : Case
+    budget : int or None
+        Bytes that all stages have to keep to, on top of `Projection.resident`; None: no limit.
+    tile, overlap : int or None
+        The user's choice.
+    at_once : int
+        Tiles that would be computed at the same time in one process.
+    fewer : bool
+        Whether it may be fewer than that.
+
+    Raises
+    ------
+    MethodError
+        If nothing fits; the message names values that would.
+    """
+
+    def tried(edge: int, count: int) -> Fit:
+        plan = plan_for(pair, case.method, edge, overlap)
+        # A check no larger than a tile needs no more memory than one.
+        check = LARGEST if budget is None else min(LARGEST, *plan.window_shape)
+        return Fit(edge, count, check, project(case, plan, count, check))
+
+    if budget is None:
+        return tried(DEFAULT_TILE if tile is None else tile, at_once)
+    counts = range(at_once, 0, -1) if fewer else (at_once,)
+    for least in (LEAST_PARALLEL, 0):
+        for count in counts:
+            for edge in TILES if tile is None else (tile,):
+                found = tried(edge, count)
+                if found.projection.working <= budget and edge >= (least if tile is None else 0):
+                    return found
+    raise MethodError(_refusal(budget, lambda e: tried(e, counts[-1]).projection.working, tile))
+
+
+def plan_for(pair: Pair, method: str, tile: int, overlap: int | None) -> TilePlan:
+    """Tiles of a fusion; the overlap defaults to what the method needs."""
+    halo = get_method(method).halo(pair.ratio) if overlap is None else overlap
+    return plan_tiles(pair, halo, tile)
+
+
+def _refusal(budget: int, needed: Callable[[int], int], tile: int | None) -> str:
+    """One sentence on what would fit."""
+    if tile is None:
+        least = needed(TILES[-1])
+        return (
+            f"this fusion cannot be done in {format_bytes(budget)}: pass --memory "
+            f"{format_bytes(least)} or more"
+        )
+    fitting = [edge for edge in TILES if edge < tile and needed(edge) <= budget]
+    smaller = f"--tile {fitting[0]} or less, or " if fitting else ""
+    wanted = format_bytes(needed(tile))
+    return (
+        f"tiles of {tile} pixels need {wanted} and not {format_bytes(budget)}: pass {smaller}"
+        f"--memory {wanted}"
+    )
