@@ -1,4 +1,4 @@
-# make demo | test | lint | clean | help. Works with GNU make 3.81 and later (macOS has 3.81).
+# make demo | test | plugin | lint | clean | help. Works with GNU make 3.81 and later (macOS has 3.81).
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 
@@ -24,12 +24,18 @@ SETTINGS := setup.cfg pyproject.toml constraints.txt
 # These, set for another installation, break the Python and the GDAL of the venv.
 unexport PYTHONHOME PYTHONPATH PYTHONEXECUTABLE PROJ_LIB PROJ_DATA GDAL_DATA GDAL_DRIVER_PATH
 
-.PHONY: help demo figure test lint clean
+# Where the QGIS plugin's source will lie and who answers for it: for its repository only.
+REPOSITORY ?=
+EMAIL ?=
+SCAN := .venv-scan
+
+.PHONY: help demo figure test test-qgis plugin lint clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo    fuse a real scene: tables, figure and GeoTIFF in demo-output/"
-	@echo "make test    run the tests"
+	@echo "make test    run the tests, those of the QGIS plugin too where QGIS is or can be installed"
+	@echo "make plugin  build the QGIS plugin's zip in dist/ and check it"
 	@echo "make lint    check style"
 	@echo "make figure  run the demo and renew the figure of the README"
 	@echo "make clean   remove the virtual environments and caches"
@@ -44,8 +50,23 @@ figure: demo
 .convert('RGB').quantize(256).save('docs/figure.png', optimize=True)"
 
 # One thread a library: the scenes of the tests are tiny.
-test: $(VENV)/.test
+test: $(VENV)/.test test-qgis
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -q
+
+# In QGIS' own Python, with the engine as a process; QGIS=no leaves it out.
+test-qgis: $(VENV)/.test
+	tests/qgis/run $(BIN)/python
+
+# The scans are those of the QGIS plugin repository.
+plugin: $(SCAN)/.done
+	$(SCAN)/bin/python qgis_plugin/package.py --out dist --repository "$(REPOSITORY)" --email "$(EMAIL)"
+	$(SCAN)/bin/bandit -q -r qgis_plugin/emrdiff_qgis
+	find qgis_plugin/emrdiff_qgis -type f ! -name '*.pyc' -exec $(SCAN)/bin/detect-secrets-hook {} +
+
+$(SCAN)/.done: | $(BIN)/python
+	@$(BIN)/python -m venv $(SCAN)
+	@$(SCAN)/bin/python -m pip install -qq --disable-pip-version-check bandit detect-secrets
+	@touch $@
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -77,5 +98,5 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
 
 clean:
-	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
-	find emrdiff_geo examples tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .ruff_cache qgis_plugin/.ruff_cache .mypy_cache .hypothesis
+	find emrdiff_geo examples qgis_plugin tests -name __pycache__ -type d -prune -exec rm -rf {} +
