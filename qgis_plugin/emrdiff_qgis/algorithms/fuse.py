@@ -61,7 +61,7 @@ class Fuse(EmrdiffAlgorithm):
         "no whole number: the result lies on the multispectral image's own pixels. Both must show "
         "the same state of the ground.</p>"
         "<p><b>Method</b>: <i>emrdiff</i> is the diffusion model; <i>local_regression</i> needs no "
-        "network and takes seconds; <i>regression</i> is more robust with noisy bands; "
+        "network and takes seconds; <i>regression</i> has one set of slopes for the scene; "
         "<i>bicubic</i> only interpolates.</p>"
         "<p>What is left empty under Advanced is chosen by the engine. The result is loaded in "
         "natural colours, and a style is written beside it.</p>"
