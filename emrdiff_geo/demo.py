@@ -98,11 +98,11 @@ def _without_misprints(centres: np.ndarray) -> np.ndarray:
 def run_demo(
     out: str | Path = "demo-output",
     *,
-    minutes: float = 1.5,
+    minutes: float = 0.0,
     weights: str = "universal",
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Simulate a pair from a real scene, adapt to it, fuse it by every method, and compare.
+    """Simulate a pair from a real scene, fuse it by every method, and compare.
 
     Parameters
     ----------
@@ -110,7 +110,8 @@ def run_demo(
         Folder for the files, made if there is none; what an earlier demo left there is replaced,
         other files stay.
     minutes : float
-        Time for the adaptation.
+        Time to adapt the weights to the pair first, for one more row; by default they are used as
+        they come.
     weights : str
         Weights to start from.
     progress : callable, optional
@@ -120,7 +121,8 @@ def run_demo(
     -------
     dict
         JSON-able: ``scores`` (row of the table -> measure -> value), ``best`` (a row),
-        ``adaptation`` (see `emrdiff_geo.adapt`), ``files`` (what -> path), ``seconds``.
+        ``adaptation`` (see `emrdiff_geo.adapt`; None without), ``files`` (what -> path),
+        ``seconds``.
 
     Raises
     ------
@@ -133,17 +135,19 @@ def run_demo(
     pair = _simulated(out / "pair", tell)
     hsi, msi = open_hsi(pair / "hsi.tif"), open_msi(pair / "msi.tif")
     reference = open_hsi(pair / "reference.tif").load()
-    adapted = out / "adapted.safetensors"
-    learned = _adapted(hsi, msi, adapted, weights, minutes, tell)
     runs = {name: {"method": name, "weights": weights} for name in METHODS}
-    runs[ADAPTED] = {"method": "emrdiff", "weights": str(adapted)}
+    files, learned = {"pair": pair}, None
+    if minutes > 0:
+        files["weights"] = adapted = out / "adapted.safetensors"
+        learned = _adapted(hsi, msi, adapted, weights, minutes, tell)
+        runs[ADAPTED] = {"method": "emrdiff", "weights": str(adapted)}
     with _notes_hidden("emrdiff_geo.coregister"):
         results, scores = _compared(hsi, msi, reference, runs, tell)
         best = max(scores, key=lambda name: scores[name]["PSNR"])
         tell(ProgressEvent("write", 0, 2, "GeoTIFF"))
         fused = fuse_to_file(hsi, msi, out / "fused.tif", overwrite=True, **runs[best])
     tell(ProgressEvent("write", 1, 2, "figures"))
-    files = {"result": fused, "pair": pair, "weights": adapted}
+    files = {"result": fused, **files}
     files |= _figures(out, results, reference, hsi, msi, scores, best)
     tell(ProgressEvent("write", 2, 2))
     return {
@@ -264,11 +268,12 @@ def _figures(
 
 
 def closing_lines(found: Mapping[str, Any]) -> list[str]:
-    """What the adaptation did and where the files lie, one sentence or file a line."""
-    learned = found["adaptation"]
-    change = f"{learned['before']:.2f} to {learned['after']:.2f} dB"
-    kept = "" if learned["adapted"] else ", too little: the weights stayed as they were"
-    lines = [f"Adaptation, {learned['steps']} steps: {change} on the part held out{kept}."]
+    """What an adaptation did and where the files lie, one sentence or file a line."""
+    lines = []
+    if learned := found["adaptation"]:
+        change = f"{learned['before']:.2f} to {learned['after']:.2f} dB"
+        kept = "" if learned["adapted"] else ", too little: the weights stayed as they were"
+        lines = [f"Adaptation, {learned['steps']} steps: {change} on the part held out{kept}."]
     return lines + [f"{what:11} {path}" for what, path in found["files"].items()]
 
 

@@ -58,7 +58,7 @@ def found(tmp_path_factory):
         patch.setattr(demo, "indian_pines", lambda: whole.isel(band=slice(None, None, 10)))
         # Steps and not minutes, so that the test does the same work everywhere.
         patch.setattr(training, "adapt", partial(training.adapt, steps=2))
-        result = demo.run_demo(out, progress=events.append)
+        result = demo.run_demo(out, minutes=1, progress=events.append)
     return out, result, events
 
 
@@ -99,6 +99,16 @@ def test_table_and_closing_lines(found):
     assert all(name in text for name in result["scores"])
     lines = "\n".join(demo.closing_lines(result))
     assert all(path in lines for path in result["files"].values())
+
+
+def test_by_default_nothing_is_trained(tmp_path):
+    with pytest.MonkeyPatch.context() as patch:
+        whole = demo.indian_pines()
+        patch.setattr(demo, "indian_pines", lambda: whole.isel(band=slice(None, None, 20)))
+        result = demo.run_demo(tmp_path)
+    assert set(result["scores"]) == set(METHODS)
+    assert not list(tmp_path.glob("*.safetensors"))
+    assert not any("Adaptation" in line for line in demo.closing_lines(result))
 
 
 def test_folder_that_cannot_be_made(tmp_path):

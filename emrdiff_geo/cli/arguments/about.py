@@ -28,5 +28,8 @@ def add_demo(commands: argparse._SubParsersAction) -> None:
     parser = command(commands, "demo", "about", text)
     parser.add_argument("--out", metavar="DIR", default="demo-output", help="folder (demo-output)")
     parser.add_argument(
-        "--max-minutes", type=values.positive_number, metavar="M", help="for the adaptation (1.5)"
+        "--max-minutes",
+        type=values.positive_number,
+        metavar="M",
+        help="adapt to the scene first (no)",
     )
