@@ -17,6 +17,7 @@ from ..errors import InputError, SpectralError
 from ..spectral import complete_fwhm, wavelengths_by_rank
 from .compose import compose, read_library
 from .draws import DrawConfig, Patches, TrainingScene, cut_patches, draw_pair
+from .pack import SUFFIX, packed_names, read_packed
 from .trainer import Batch
 
 
@@ -30,10 +31,13 @@ class SceneFile:
         Anything that `open_hsi` opens.
     range_nm : (float, float) or None
         Range in nm.
+    packed : str or None
+        Name of the scene in a pack, see `pack`.
     """
 
     path: str
     range_nm: tuple[float, float] | None = None
+    packed: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> SceneFile:
@@ -50,6 +54,18 @@ class SceneFile:
             ) from None
         return cls(path, (low, high))
 
+    @classmethod
+    def parse_all(cls, text: str) -> list[SceneFile]:
+        """As `parse`; a pack gives all of its scenes."""
+        if text.endswith(SUFFIX):
+            return [cls(text, packed=name) for name in packed_names(text)]
+        return [cls.parse(text)]
+
+    @property
+    def name(self) -> str:
+        """Of the scene, for logs and cards."""
+        return self.packed or Path(self.path).stem
+
 
 @lru_cache(maxsize=256)
 def load_scene(file: SceneFile) -> TrainingScene:
@@ -62,6 +78,8 @@ def load_scene(file: SceneFile) -> TrainingScene:
     """
     from ..readers import open_hsi
 
+    if file.packed is not None:
+        return read_packed(file.path, file.packed)
     image = open_hsi(file.path)["image"]
     cube = np.asarray(image.values, np.float32)
     filled = np.isfinite(cube).mean(axis=(1, 2))

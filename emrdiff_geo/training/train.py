@@ -63,7 +63,7 @@ def train(
     ----------
     data : sequence of str
         Files that `open_hsi` opens; ``PATH@400-2500`` spreads bands of unknown wavelength over a
-        range in nm.
+        range in nm. Or packs of scenes, see `pack`.
     out : path-like
         Folder for ``weights.safetensors``, ``weights.json``, ``log.csv`` and the checkpoint.
     variant : str
@@ -111,11 +111,11 @@ def train(
     EmrdiffError
         If a scene cannot be used or options contradict each other.
     """
-    files, held_out = _split([SceneFile.parse(d) for d in data], [SceneFile.parse(v) for v in val])
+    files, held_out = _split(_scene_files(data), _scene_files(val))
     draw = _draw_config(variant, srf, ratio, psf, residual, pseudo_bands)
     device = resolve_device(device)
     config = _model_config(variant, files, draw, width, network, noise, chain_steps)
-    names = [Path(f.path).stem for f in files], [Path(f.path).stem for f in held_out]
+    names = [f.name for f in files], [f.name for f in held_out]
     config = replace(config, training={"data": names[0], "held_out": names[1], "seed": seed})
     torch.manual_seed(seed)
     model = BAFUNet(config.network).to(device, memory_format=torch.channels_last)
@@ -145,6 +145,10 @@ def train(
     weights = out / "weights.safetensors"
     save_weights(weights, trainer.ema, trainer.card(), torch.float16)
     return {"weights": str(weights), "steps": trainer.step, **metrics}
+
+
+def _scene_files(texts: Sequence[str]) -> list[SceneFile]:
+    return [file for text in texts for file in SceneFile.parse_all(text)]
 
 
 def _split(files: list[SceneFile], val: list[SceneFile]) -> tuple[list[SceneFile], list[SceneFile]]:
