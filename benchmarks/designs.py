@@ -12,9 +12,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
+import itertools
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from unittest import mock
@@ -23,7 +25,9 @@ import numpy as np
 
 from emrdiff_geo.degrade import bicubic_up
 from emrdiff_geo.methods.regression import fuse_regression
+from emrdiff_geo.nodes import NODES_NM, NodeBasis, node_indices
 from emrdiff_geo.training import train
+from emrdiff_geo.training.train import _model_config
 from emrdiff_geo.training.trainer import TrainConfig
 from emrdiff_geo.training.validate import validation_pairs
 
@@ -46,6 +50,34 @@ def _no_filter(statistics, n_lr: int, axis: int) -> np.ndarray:
     return np.zeros((n_lr * statistics.ratio,) * 2, np.float32)
 
 
+def _on_nodes(nodes: tuple[float, ...]) -> dict[str, object]:
+    """Other wavelength nodes everywhere."""
+
+    def basis(statistics):
+        return NodeBasis.of(statistics.wavelength_nm, statistics.fwhm_nm, nodes)
+
+    found = partial(node_indices, nodes_nm=nodes)
+    return {
+        f"{STATE}.NODES_NM": nodes,
+        f"{TRAIN}.NODES_NM": nodes,
+        f"{STATE}.node_basis": basis,
+        f"{STATE}.node_indices": found,
+        f"{DRAWS}.node_indices": found,
+    }
+
+
+def _network(**changes: object) -> dict[str, object]:
+    """Another network, beyond what `train` offers."""
+
+    def model_config(*args):
+        config = _model_config(*args)
+        return replace(config, network=replace(config.network, **changes))
+
+    return {f"{TRAIN}._model_config": model_config}
+
+
+_BETWEEN = tuple((a + b) / 2 for a, b in itertools.pairwise(NODES_NM))
+
 #: Row: options of `train`, and what is exchanged inside the package.
 ROWS: dict[str, Change] = {
     "as shipped": ({}, {}),
@@ -56,12 +88,19 @@ ROWS: dict[str, Change] = {
         {},
         {f"{STATE}.PSEUDO_MSI_NM": (), f"{DRAWS}.PSEUDO_MSI_NM": ()},
     ),
-    "MSGAB (BAF-UNet)": ({"network": "baf-unet"}, {}),
+    "15 nodes, every second": ({}, _on_nodes(NODES_NM[::2])),
+    "59 nodes, one more between any two": ({}, _on_nodes(tuple(sorted(NODES_NM + _BETWEEN)))),
+    "MSGAB without pooling (BAF-UNet)": ({"network": "baf-unet"}, {}),
+    "MSGAB pooled over the tile": ({"network": "baf-unet"}, _network(pool="tile")),
     "one encoder (UNet)": ({"network": "unet"}, {}),
     "width 16": ({"width": 16}, {}),
     "width 48": ({"width": 48}, {}),
+    "3 levels": ({}, _network(levels=3, scales=(1, 2, 4))),
+    "noise: pure": ({"noise": "pure"}, {}),
+    "noise: kappa = 2": ({}, {f"{TRAIN}.KAPPA": 2.0}),
     "T = 2": ({"chain_steps": 2}, {}),
     "T = 10": ({"chain_steps": 10}, {}),
+    "loss: full size only": ({}, _network(scales=(1,))),
     "loss: top-left decimation": (
         {},
         {f"{TRAIN}.TrainConfig": partial(TrainConfig, alignment="topleft")},
