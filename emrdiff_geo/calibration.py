@@ -35,7 +35,7 @@ def estimate_seconds(
     method : str
     options : MethodOptions
     psf : str
-        See `Degradation`.
+        See `resolve_psf`.
     at_once : int
         Tiles that are computed side by side.
 

@@ -25,7 +25,8 @@ from emrdiff_geo.errors import InputError
 _DENSE_LIMIT = 1024
 _BLOCK = 256
 _TRUNCATE = 4.0  # half width of a Gaussian in sigmas
-_PSFS = ("paper", "gaussian", "area")
+#: Names of PSFs; the first is the default.
+PSFS = ("gaussian", "paper", "area")
 
 
 @dataclass(frozen=True)
@@ -203,7 +204,7 @@ class Degradation:
     psf : ``"gaussian"``, a Gaussian by `mtf` or `fwhm`; ``"area"``, the mean over the coarse
         pixel; ``"paper"``, 3 x 3 Gaussian of sigma 2 and then antialiased bicubic; or 1-D weights
         on fine pixels centred on the coarse pixel (an odd number of them for an odd ratio, an even
-        one for an even ratio).
+        one for an even ratio), or a pair of such lists for y and x.
     mtf : modulation transfer at the coarse grid's Nyquist frequency, 0..1, one value or (y, x).
     fwhm : full width at half maximum in coarse pixels, one value or (y, x); overrides `mtf`.
 
@@ -219,7 +220,7 @@ class Degradation:
     """
 
     ratio: int
-    psf: str | tuple[float, ...] = "gaussian"
+    psf: str | tuple = "gaussian"
     mtf: float | tuple[float, float] = 0.3
     fwhm: float | tuple[float, float] | None = None
 
@@ -228,9 +229,10 @@ class Degradation:
             raise InputError(f"The ratio is {self.ratio}; give a whole number of 1 or more.")
         object.__setattr__(self, "ratio", int(self.ratio))
         if not isinstance(self.psf, str):
-            object.__setattr__(self, "psf", _checked_kernel(self.psf, self.ratio))
-        elif self.psf not in _PSFS:
-            raise InputError(f"There is no PSF {self.psf!r}; use one of {', '.join(_PSFS)}.")
+            both = self.psf if np.ndim(self.psf[0]) == 1 else (self.psf, self.psf)
+            object.__setattr__(self, "psf", tuple(_checked_kernel(k, self.ratio) for k in both))
+        elif self.psf not in PSFS:
+            raise InputError(f"There is no PSF {self.psf!r}; use one of {', '.join(PSFS)}.")
         object.__setattr__(self, "mtf", _one_or_two(self.mtf, "MTF", 1.0))
         if self.fwhm is not None:
             object.__setattr__(self, "fwhm", _one_or_two(self.fwhm, "FWHM", math.inf))
@@ -238,11 +240,10 @@ class Degradation:
     @property
     def sigma(self) -> tuple[float, float]:
         """Sigma (y, x) of the Gaussian PSF in fine pixels."""
+        sigma = np.sqrt(-2 * np.log(self.mtf)) / math.pi
         if self.fwhm is not None:
-            sigma = np.asarray(self.fwhm) * self.ratio / math.sqrt(8 * math.log(2))
-        else:
-            sigma = self.ratio * np.sqrt(-2 * np.log(self.mtf)) / math.pi
-        y, x = np.broadcast_to(sigma, 2)
+            sigma = np.asarray(self.fwhm) / math.sqrt(8 * math.log(2))
+        y, x = np.broadcast_to(self.ratio * sigma, 2)
         return float(y), float(x)
 
     @property
@@ -368,7 +369,7 @@ def _down_taps(degradation: Degradation, n_lr: int, axis: int) -> Taps:
         # Shifted by the nearest sample so that a very narrow PSF does not underflow to all zeros.
         exponent = -(offset**2) / (2 * sigma**2)
         return _decimate_taps(n_lr, ratio, np.exp(exponent - exponent.max()))
-    return _decimate_taps(n_lr, ratio, np.asarray(degradation.psf))
+    return _decimate_taps(n_lr, ratio, np.asarray(degradation.psf[axis]))
 
 
 @lru_cache(maxsize=256)

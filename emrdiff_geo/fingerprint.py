@@ -32,6 +32,9 @@ _WITH = {
     "method": ("weights", "variant", "steps", "seed", "device", "overlap"),
     "weights": ("variant", "steps"),
     "ratio": ("overlap",),
+    "psf": ("psf_used",),
+    "hsi": ("psf_used",),
+    "msi": ("psf_used",),
 }
 _LONGEST_VALUE = 40
 

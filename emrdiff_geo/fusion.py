@@ -21,6 +21,7 @@ from .execute import Progress, ProgressEvent, fuse_tiles
 from .fingerprint import fingerprint
 from .grid import pair_scenes
 from .metadata import Provenance
+from .optics import describe
 from .pipeline import Run, prepare_run
 from .plan import FusionPlan
 from .planning import (
@@ -92,6 +93,7 @@ def _provenance(run: Run, options: FusionOptions, inputs: tuple[str, ...]) -> Pr
         used["calibration"] = run.options.calibration
     # The device and the margin actually used change the last bits of a result.
     used |= {"device": run.options.device, "overlap": run.plan.halo}
+    used["psf_used"] = describe(run.statistics.degradation)
     return Provenance(
         method=run.method,
         weights_name=options.weights if learned else None,

@@ -18,6 +18,7 @@ from .errors import InputError
 from .grid import Pair
 from .measuring import measure_scene
 from .methods import MethodOptions, get_method
+from .optics import AUTO, resolve_psf
 from .statistics import Over, SceneStatistics, WaldPair, fill_invalid
 from .tiling import Span, TilePlan, plan_tiles
 from .wald import LARGEST, one_ratio_lower
@@ -99,7 +100,7 @@ def prepare_run(
     method: str,
     options: MethodOptions,
     *,
-    psf: str = "gaussian",
+    psf: str = AUTO,
     tile: int = 256,
     overlap: int | None = None,
     check_edge: int = LARGEST,
@@ -116,7 +117,7 @@ def prepare_run(
     options : MethodOptions
         The user's choices.
     psf : str
-        PSF between the grids, see `Degradation`.
+        PSF between the grids, see `resolve_psf`.
     tile, overlap : int
         Core size and least margin of the tiles in HR pixels.
     check_edge : int
@@ -131,18 +132,19 @@ def prepare_run(
     """
     chosen = get_method(method)
     plan = plan_tiles(pair, chosen.halo(pair.ratio) if overlap is None else overlap, tile)
-    measured = measure_scene(pair, Degradation(pair.ratio, psf), over)
+    optics = resolve_psf(pair, psf)
+    measured = measure_scene(pair, optics, over)
     statistics = measured.statistics
     if chosen.prepare is not None:
-        lower = partial(_lower, pair, psf, statistics.good, check_edge)
+        lower = partial(_lower, pair, optics, statistics.good, check_edge)
         options = chosen.prepare(options, statistics, lower)
     return Run(pair, statistics, plan, method, options, measured.pixels)
 
 
 def _lower(
-    pair: Pair, psf: str, good: np.ndarray, largest: int
+    pair: Pair, optics: Degradation, good: np.ndarray, largest: int
 ) -> tuple[WaldPair, np.ndarray] | None:
     try:
-        return one_ratio_lower(pair, psf, good, largest)
+        return one_ratio_lower(pair, optics, good, largest)
     except InputError:
         return None

@@ -51,7 +51,8 @@ class FusionOptions:
     device : str
         ``"auto"``, ``"cpu"`` or ``"cuda"``.
     psf : str
-        How the HSI sensor blurs: ``"gaussian"`` (MTF 0.3 at Nyquist), ``"area"``, or ``"paper"``.
+        How the HSI sensor sees the MSI's grid: ``"auto"``, measured on the pair; ``"gaussian"``
+        (MTF 0.3 at Nyquist), ``"area"``, or ``"paper"``.
     ratio : int or None
         HSI pixel over MSI pixel; None: the nearest whole number.
     wavelengths : (float, float) or None
@@ -79,7 +80,7 @@ class FusionOptions:
     tile: int | None = None
     overlap: int | None = None
     device: str = "auto"
-    psf: str = "gaussian"
+    psf: str = "auto"
     ratio: int | None = None
     wavelengths: tuple[float, float] | None = None
     self_check: bool = True

@@ -11,6 +11,7 @@ import numpy as np
 from .degrade import Degradation
 from .errors import InputError
 from .grid import Pair
+from .optics import at_ratio
 from .statistics import (
     BLOCK,
     WaldPair,
@@ -29,7 +30,7 @@ LEAST_EDGE = 32
 
 
 def one_ratio_lower(
-    pair: Pair, psf: str, good: np.ndarray, largest: int = LARGEST
+    pair: Pair, optics: Degradation, good: np.ndarray, largest: int = LARGEST
 ) -> tuple[WaldPair, np.ndarray]:
     """Degrade both images of a pair by the ratio once more.
 
@@ -40,8 +41,8 @@ def one_ratio_lower(
     ----------
     pair : Pair
         The user's images.
-    psf : str
-        PSF of both degradations, see `Degradation`.
+    optics : Degradation
+        Between the grids of the pair; those of the second degradation are the same.
     good : ndarray
         ``(L,)`` bool: HSI bands to use.
     largest : int
@@ -61,11 +62,10 @@ def one_ratio_lower(
     """
     rows, cols = (_central(n, largest) for n in pair.lr_shape)
     hsi, valid = fill_invalid(pair.hsi.read(rows, cols)[good])
-    r = pair.ratio
-    msi, msi_valid = _degraded(pair, Degradation(r, psf), rows, cols)
+    msi, msi_valid = _degraded(pair, optics, rows, cols)
     valid &= msi_valid
     height, width = valid.shape
-    ratio = min(r, max(2, min(height, width) // LEAST))
+    ratio = min(pair.ratio, max(2, min(height, width) // LEAST))
     height, width = (n // ratio * ratio for n in (height, width))
     if min(height, width) < LEAST_EDGE:
         raise InputError(
@@ -74,7 +74,7 @@ def one_ratio_lower(
         )
     reference = hsi[:, :height, :width]
     degraded = msi[:, :height, :width]
-    again = Degradation(ratio, psf)
+    again = at_ratio(optics, ratio)
     wavelength, fwhm = pair.hsi_bands.wavelength_nm, pair.hsi_bands.fwhm_nm
     lr = again.down(reference)
     statistics = pair_statistics(

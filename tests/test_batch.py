@@ -78,7 +78,7 @@ def test_options_of_a_row_reach_the_fusion(folder):
     first, second = (read_provenance(folder / name) for name in ("a.tif", "b.tif"))
     assert (first.method, second.method) == ("regression", "bicubic")
     assert [first.parameters[k] for k in ("tile", "psf", "coregister")] == [32, "area", True]
-    assert [second.parameters[k] for k in ("tile", "psf", "coregister")] == [256, "gaussian", False]
+    assert [second.parameters[k] for k in ("tile", "psf", "coregister")] == [256, "auto", False]
 
 
 def test_again_skips_what_is_done_and_does_what_is_missing(folder, capsys):

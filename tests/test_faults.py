@@ -89,7 +89,7 @@ def test_a_request_to_stop_finishes_the_tile_in_hand(files, tmp_path, number, ca
     assert run(*arguments(files, out)) == 2
     assert "--resume to continue" in capsys.readouterr().err
     assert run(*arguments(files, out, "--resume", "--psf", "area")) == 2
-    assert "psf gaussian instead of area" in capsys.readouterr().err
+    assert "psf auto instead of area" in capsys.readouterr().err
     assert run(*arguments(files, out, "--resume")) == 0
     assert os.listdir(tmp_path) == [out.name]
 

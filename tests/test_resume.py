@@ -126,7 +126,7 @@ def test_an_existing_result_stays_until_the_end(scene, unbroken, tmp_path):
     [
         ({"method": "bicubic"}, "begun with method regression instead of bicubic:"),
         ({"tile": 48}, "begun with tile 32 instead of 48:"),
-        ({"psf": "area"}, "begun with psf gaussian instead of area:"),
+        ({"psf": "area"}, "begun with psf auto instead of area:"),
         ({"tile": 64, "overlap": 40}, "tile 32 instead of 64 and overlap "),
     ],
 )

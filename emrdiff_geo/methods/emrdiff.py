@@ -17,7 +17,14 @@ from ..wald import central_part
 from ..weightfiles import digest, weights_path
 from ._sampling import chain_samples, run_chain
 from .options import Lower, MethodOptions
-from .state import ChainState, build_state, deviation, node_basis, universal_state
+from .state import (
+    ChainState,
+    build_state,
+    deviation,
+    node_basis,
+    universal_channels,
+    universal_state,
+)
 from .uncertainty import (
     constants_of,
     error_terms,
@@ -85,6 +92,7 @@ def prepare_emrdiff(
             f"--variant or name other weights"
         )
     if config.variant == "universal":
+        check_channels(config, path.name)
         node_basis(statistics)
     else:
         _check_bands(config, path.name, int(statistics.good.sum()), statistics.n_msi)
@@ -181,6 +189,21 @@ def kept_share(reached: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     pull = KEEP_ALL * min(power.mean(), np.sum(wanted**2, axis=1).mean())
     pull = max(float(pull), np.finfo(np.float32).tiny)
     return np.clip((product + pull) / (power + pull), 0, 1)
+
+
+def check_channels(config, name: str) -> None:
+    """Check that universal weights were trained with the state of this version.
+
+    Raises
+    ------
+    WeightsError
+    """
+    network = config.network
+    if (network.in_channels, network.guide_channels) != universal_channels():
+        raise WeightsError(
+            f"{name} was trained by an earlier version, whose network read other channels: train "
+            "again, or use --weights universal"
+        )
 
 
 def _check_bands(config, name: str, n_hsi: int, n_msi: int) -> None:

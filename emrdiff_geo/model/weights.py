@@ -92,7 +92,7 @@ def save_weights(
     config: ModelConfig,
     dtype: torch.dtype = torch.float32,
 ) -> str:
-    """Write weights and their JSON; the weights file appears last and at once.
+    """Write weights and their JSON; both are on the disk before either appears.
 
     Returns
     -------
@@ -101,10 +101,13 @@ def save_weights(
     """
     path = Path(path)
     tensors = {k: v.detach().cpu().to(dtype).contiguous() for k, v in state.items()}
-    path.with_suffix(".json").write_text(config.to_json(), encoding="utf-8")
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(save(tensors))
-    partial.replace(path)
+    beside = path.with_suffix(".json")
+    written = {path: save(tensors), beside: config.to_json().encode()}
+    partial = {target: target.with_name(target.name + ".partial") for target in written}
+    for target, content in written.items():
+        partial[target].write_bytes(content)
+    for target, finished in partial.items():
+        finished.replace(target)
     return digest(path)
 
 

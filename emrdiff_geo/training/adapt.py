@@ -16,11 +16,12 @@ import torch
 
 from ..errors import InputError, MethodError, OutputError, WeightsError
 from ..fusion import ImageOrPath, open_pair
-from ..methods.emrdiff import resolve_device, run_chain
+from ..methods.emrdiff import check_channels, resolve_device, run_chain
 from ..methods.options import MethodOptions
 from ..methods.state import universal_state
 from ..model.bafunet import BAFUNet
 from ..model.weights import ModelConfig, load_state, read_config, save_weights
+from ..optics import AUTO, resolve_psf
 from ..statistics import WaldPair, good_bands
 from ..wald import one_ratio_lower
 from ..weightfiles import digest, weights_path
@@ -75,7 +76,7 @@ def adapt(
     learning_rate: float = 2e-4,
     seed: int = 0,
     device: str = "auto",
-    psf: str = "gaussian",
+    psf: str = AUTO,
     ratio: int | None = None,
     wavelengths: tuple[float, float] | None = None,
     overwrite: bool = False,
@@ -120,9 +121,10 @@ def adapt(
     config = read_config(path)
     if config.variant != "universal":
         raise WeightsError(f"{path.name} is no universal model: adapt --weights universal")
+    check_channels(config, path.name)
     pair = open_pair(hsi, msi, ratio, wavelengths)[0]
     good = good_bands(pair.hsi.read, pair.lr_shape, pair.hsi_bands.good)
-    draw, valid = one_ratio_lower(pair, psf, good)
+    draw, valid = one_ratio_lower(pair, resolve_psf(pair, psf), good)
     if draw.statistics.wavelength_nm is None:
         raise MethodError("adaptation needs the HSI's wavelengths: name a range with wavelengths")
     device = resolve_device(device)

@@ -12,6 +12,7 @@ from ..context import Context
 VARIANTS = ("universal", "published")
 _COMMANDS = __package__.rpartition(".")[0]
 _PSF = ("gaussian", "paper", "area")
+_MEASURED = ("auto", *_PSF)
 
 
 def verbosity(parser: argparse.ArgumentParser, verbose: object, quiet: object) -> None:
@@ -95,10 +96,11 @@ def seed(
     parser.add_argument("--seed", type=values.not_negative, metavar="N", help=f"{what} (0)")
 
 
-def psf(parser: argparse.ArgumentParser, default: str = "gaussian") -> None:
-    """Add ``--psf``."""
+def psf(parser: argparse.ArgumentParser, default: str = "auto: measured on the pair") -> None:
+    """Add ``--psf``; only where there is a pair it can be measured."""
+    choices = _MEASURED if default.startswith("auto") else _PSF
     parser.add_argument(
-        "--psf", choices=_PSF, help=f"how the HSI's pixels see the fine grid ({default})"
+        "--psf", choices=choices, help=f"how the HSI's pixels see the fine grid ({default})"
     )
 
 

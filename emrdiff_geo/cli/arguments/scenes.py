@@ -28,7 +28,7 @@ def add_simulate(commands: argparse._SubParsersAction) -> None:
         help="spectral response of the MSI: a sensor such as sentinel2a, some of its bands as in "
         "sentinel2a:B02,B03, or a CSV file",
     )
-    psf(parser)
+    psf(parser, "gaussian")
     parser.add_argument(
         "--snr-db",
         type=values.number,

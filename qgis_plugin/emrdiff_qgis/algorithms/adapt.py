@@ -18,7 +18,7 @@ from ..running import run_engine
 from ..texts import tr
 from .base import (
     DEVICES,
-    PSF,
+    MEASURED_PSF,
     EmrdiffAlgorithm,
     Values,
     choice,
@@ -71,7 +71,7 @@ class Adapt(EmrdiffAlgorithm):
             number("STEPS", "Steps of the optimiser", least=1),
             number("SEED", "Seed of the draws", least=0),
             choice("DEVICE", "Where the network runs", DEVICES),
-            choice("PSF", "How coarse pixels see the fine grid", PSF),
+            choice("PSF", "How coarse pixels see the fine grid", MEASURED_PSF),
             number("RATIO", "Ratio of the pixel sizes, for images without CRS", least=2),
             wavelengths,
         )

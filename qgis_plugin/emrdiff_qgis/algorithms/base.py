@@ -27,6 +27,7 @@ from ..texts import tr
 
 Values = Mapping[str, Any]
 PSF = ("gaussian", "paper", "area")
+MEASURED_PSF = ("auto", *PSF)
 DEVICES = ("auto", "cpu", "cuda")
 _SPAN = re.compile(r"\s*\d+(\.\d+)?\s*-\s*\d+(\.\d+)?\s*")
 

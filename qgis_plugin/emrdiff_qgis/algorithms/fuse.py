@@ -18,7 +18,7 @@ from ..style import show_naturally
 from ..texts import tr
 from .base import (
     DEVICES,
-    PSF,
+    MEASURED_PSF,
     EmrdiffAlgorithm,
     Values,
     choice,
@@ -151,7 +151,7 @@ def _scene() -> list[Any]:
     return [
         coregister,
         force,
-        choice("PSF", "How coarse pixels see the fine grid", PSF),
+        choice("PSF", "How coarse pixels see the fine grid", MEASURED_PSF),
         number("RATIO", "Ratio of the pixel sizes, for images without CRS", least=2),
         wavelengths,
     ]

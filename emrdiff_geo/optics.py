@@ -1,0 +1,280 @@
+"""How the HSI's sensor sees the MSI's grid: the PSF between the images, measured on the pair.
+
+The HSI predicts, by regression, what the MSI looks like once it is degraded as the HSI's sensor
+degrades the ground. Among all kernels that are sums of a few basis kernels, a separable product of
+one along y and one along x, the one is sought that leaves the least of the degraded MSI
+unexplained. All it takes is one degraded MSI for every pair of basis kernels: the variances of any
+sum of them are quadratic forms. Some of the basis kernels lie off the centre, so that an HSI that
+is a fraction of its pixel off is degraded as it lies.
+
+A wrong PSF costs far more than any method gains: pairs at x4 and x8 that were made with the mean
+over a pixel, the paper's kernel or a narrower Gaussian and fused with the default Gaussian lose 4
+to 20 dB; with the measured kernel they come within 0.2 dB of the true one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from scipy import ndimage
+from scipy.optimize import minimize
+
+from ._threads import one_blas_thread
+from .degrade import PSFS, Degradation, cubic
+from .errors import InputError
+from .grid import Pair
+
+log = logging.getLogger(__name__)
+
+#: Name of the PSF that is measured.
+AUTO = "auto"
+#: Widths of the Gaussian basis kernels at half maximum, and of those off the centre, HSI pixels.
+WIDTHS, OFF_WIDTHS, OFF = (0.3, 0.5, 0.75, 1.0, 1.4, 1.8), (0.5, 1.1), 0.3
+#: Edge of a window: at most so many HSI pixels and MSI pixels, but at least so many HSI pixels.
+LARGEST, LARGEST_FINE, LEAST = 48, 768, 12
+#: HSI pixels that a kernel reaches, on which nothing may be missing.
+REACH = 2
+#: HSI pixels for each component that stands for the HSI's bands, and their range of numbers.
+PER_COMPONENT, COMPONENTS = 40, (4, 30)
+#: Least number of HSI pixels to measure on.
+PIXELS = 80
+#: Share of the MSI that may be left unexplained for the measurement to count.
+UNEXPLAINED = 0.5
+#: Least relative gain over the default PSF for another one to be used, beside chance.
+GAIN = 0.03
+#: Largest sum of a kernel's absolute weights and largest offset in HSI pixels that are believed.
+WEIGHTS, OFFSET = 1.6, 0.6
+
+
+def resolve_psf(pair: Pair, psf: str) -> Degradation:
+    """Degradation between the grids of a pair.
+
+    Parameters
+    ----------
+    pair : Pair
+        From `pair_scenes`.
+    psf : str
+        Of `Degradation`, or ``"auto"``: measured on the pair, and where that fails or gains nothing
+        the default Gaussian.
+
+    Raises
+    ------
+    InputError
+        If there is no such PSF.
+    """
+    if psf != AUTO:
+        if psf not in PSFS:
+            raise InputError(f"There is no PSF {psf!r}; use one of {', '.join((AUTO, *PSFS))}.")
+        return Degradation(pair.ratio, psf)
+    measured = measure_psf(pair)
+    if measured is None:
+        return Degradation(pair.ratio)
+    log.info("PSF measured on the pair: %s.", describe(measured))
+    return measured
+
+
+def describe(degradation: Degradation) -> str:
+    """Its PSF in words: a name, or width and centre of a measured one."""
+    if isinstance(degradation.psf, str):
+        return degradation.psf
+    kernels = np.array(degradation.psf)
+    x = _positions(kernels.shape[1], degradation.ratio)
+    # Adding 0 makes -0 a 0.
+    down, right = np.round(kernels @ x, 2) + 0.0
+    high, wide = (_half_width(x, kernel) for kernel in kernels)
+    return (
+        f"{wide:.2f} x {high:.2f} HSI pixels wide at half maximum, centre {right:+.2f} HSI pixels "
+        f"to the right and {down:+.2f} down"
+    )
+
+
+def at_ratio(degradation: Degradation, ratio: int) -> Degradation:
+    """The same optics, in coarse pixels, for another ratio."""
+    if isinstance(degradation.psf, str) or ratio == degradation.ratio:
+        return replace(degradation, ratio=ratio)
+    kernels = np.array(degradation.psf)
+    n = _length(ratio)
+    known, wanted = _positions(kernels.shape[1], degradation.ratio), _positions(n, ratio)
+    finer = np.array([np.interp(wanted, known, kernel, left=0, right=0) for kernel in kernels])
+    finer /= finer.sum(axis=1, keepdims=True)
+    return Degradation(ratio, tuple(tuple(kernel.tolist()) for kernel in finer))
+
+
+def _length(ratio: int) -> int:
+    """Weights of a kernel that reaches two coarse pixels and a bit, on whole fine pixels."""
+    return 4 * ratio + (4 if ratio % 2 == 0 else 3)
+
+
+def _positions(n: int, ratio: int) -> np.ndarray:
+    """Where the weights of a kernel lie, coarse pixels off the middle."""
+    return (np.arange(n) - (n - 1) / 2) / ratio
+
+
+def _half_width(x: np.ndarray, kernel: np.ndarray) -> float:
+    """Full width at half maximum."""
+    fine = np.linspace(x[0], x[-1], 2001)
+    above = fine[np.interp(fine, x, kernel) >= 0.5 * kernel.max()]
+    return float(above[-1] - above[0])
+
+
+@one_blas_thread()
+def measure_psf(pair: Pair) -> Degradation | None:
+    """Measure the PSF between the grids of a pair in up to five windows.
+
+    Returns
+    -------
+    Degradation or None
+        None where it cannot be told (too few pixels, images that have too little in common) or
+        where the default fits as well.
+    """
+    kernels = basis_kernels(pair.ratio)
+    total = np.zeros((2, len(kernels) ** 2, len(kernels) ** 2))
+    pixels = samples = 0
+    for rows, cols in _windows(pair):
+        found = _window_forms(pair, rows, cols, kernels)
+        if found is not None:
+            forms, n = found
+            total += forms
+            pixels, samples = pixels + n, samples + n * pair.n_msi
+    if pixels < PIXELS or not np.trace(total[1]) > 0:
+        return None
+    weights, left = _least_unexplained(*total)
+    default = _unexplained(*total, np.eye(len(kernels))[[0, 0]])
+    chance = 4 * len(kernels) / samples
+    if left > UNEXPLAINED or np.log(default / left) < GAIN + chance:
+        return None
+    both = weights @ kernels
+    centres = both @ _positions(both.shape[1], pair.ratio)
+    if np.abs(both).sum(axis=1).max() > WEIGHTS or np.abs(centres).max() > OFFSET:
+        return None
+    return Degradation(pair.ratio, tuple(tuple(k.tolist()) for k in both))
+
+
+def basis_kernels(ratio: int) -> np.ndarray:
+    """Basis kernels on fine pixels, ``(k, n)``, each with the sum 1; the first is the default."""
+    n = _length(ratio)
+    x = _positions(n, ratio)
+    named = [_middle(Degradation(ratio, psf), n) for psf in PSFS]
+    sigma = np.sqrt(8 * np.log(2))
+    shapes = [(width, 0.0) for width in WIDTHS]
+    shapes += [(width, side * OFF) for width in OFF_WIDTHS for side in (-1, 1)]
+    gaussians = [np.exp(-0.5 * ((x - centre) * sigma / width) ** 2) for width, centre in shapes]
+    kernels = np.array([*named, *gaussians, cubic(x)])
+    return kernels / kernels.sum(axis=1, keepdims=True)
+
+
+def _middle(degradation: Degradation, n: int) -> np.ndarray:
+    """The `n` weights around the middle of a coarse pixel far from any border."""
+    row = degradation.matrix_down(9)[4]
+    first = (row.size - n) // 2
+    return row[first : first + n]
+
+
+def _windows(pair: Pair) -> Iterator[tuple[slice, slice]]:
+    """The middle of the scene and its four quarters, where they are not the same."""
+    edge = max(LEAST, min(LARGEST, LARGEST_FINE // pair.ratio))
+    spans = []
+    for size in pair.lr_shape:
+        length = min(edge, size)
+        spans.append([(round(i * (size - length) / 4), length) for i in (2, 1, 3)])
+    seen = set()
+    for i, j in ((0, 0), (1, 1), (2, 2), (1, 2), (2, 1)):
+        (top, height), (left, width) = spans[0][i], spans[1][j]
+        if (top, left) not in seen:
+            seen.add((top, left))
+            yield slice(top, top + height), slice(left, left + width)
+
+
+def _window_forms(
+    pair: Pair, rows: slice, cols: slice, kernels: np.ndarray
+) -> tuple[np.ndarray, int] | None:
+    """Quadratic forms of a window and its number of HSI pixels; None with too few of them.
+
+    The forms ``(2, k k, k k)`` give, for the weights of products of two kernels, the variance of
+    the degraded MSI that the HSI leaves unexplained, and all of it, summed over pixels and bands.
+    """
+    r = pair.ratio
+    hsi = pair.hsi.read(rows, cols)[pair.hsi_bands.good]
+    msi = pair.msi.read(*(slice(s.start * r, s.stop * r) for s in (rows, cols)))
+    counts = np.isfinite(hsi).sum(axis=(1, 2))
+    hsi = hsi[counts >= max(0.5 * counts.max(), 1)]
+    seen = np.isfinite(msi).all(axis=0)
+    cells = seen.reshape(hsi.shape[1], r, hsi.shape[2], r).all(axis=(1, 3))
+    whole = ndimage.binary_erosion(cells, np.ones((2 * REACH + 1,) * 2))
+    whole &= np.isfinite(hsi).all(axis=0)
+    n = int(whole.sum())
+    if n < PIXELS // 2:
+        return None
+    axes = _principal_axes(hsi[:, whole].astype(np.float64))
+    degraded = _degraded(_standardised(msi, seen), r, kernels)
+    forms = np.zeros((2, len(kernels) ** 2, len(kernels) ** 2))
+    for band in degraded:
+        values = band[:, :, whole].reshape(-1, n)
+        values -= values.mean(axis=1, keepdims=True)
+        rest = values - (values @ axes.T) @ axes
+        forms += np.stack([rest @ rest.T, values @ values.T])
+    return forms, n
+
+
+def _principal_axes(pixels: np.ndarray) -> np.ndarray:
+    """Orthonormal ``(q, n)`` images that stand for the HSI ``(L, n)``."""
+    pixels = pixels - pixels.mean(axis=1, keepdims=True)
+    least, most = COMPONENTS
+    q = min(most, max(least, pixels.shape[1] // PER_COMPONENT), len(pixels))
+    values, vectors = np.linalg.eigh(pixels @ pixels.T)
+    kept = np.flatnonzero(values > 1e-10 * max(values[-1], 1e-300))[-q:]
+    return (vectors[:, kept] / np.sqrt(values[kept])).T @ pixels
+
+
+def _standardised(msi: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Bands of mean 0 and variance 1 where they are seen, 0 elsewhere."""
+    values = msi[:, seen]
+    mean, spread = values.mean(axis=1), values.std(axis=1)
+    scaled = (msi - mean[:, None, None]) / np.maximum(spread, 1e-30)[:, None, None]
+    return np.where(seen, scaled, 0).astype(np.float32)
+
+
+def _degraded(msi: np.ndarray, ratio: int, kernels: np.ndarray) -> Iterator[np.ndarray]:
+    """Every band by all products of two kernels, ``(k, k, h, w)`` float64."""
+    optics = [Degradation(ratio, tuple(kernel.tolist())) for kernel in kernels]
+    h, w = (n // ratio for n in msi.shape[1:])
+    along_y, along_x = (
+        np.stack([o.matrix_down(n, dtype=np.float32) for o in optics]) for n in (h, w)
+    )
+    for band in msi:
+        yield ((along_y @ band)[:, None] @ along_x.transpose(0, 2, 1)).astype(np.float64)
+
+
+def _unexplained(rest: np.ndarray, all_of_it: np.ndarray, weights: np.ndarray) -> float:
+    """Share that is left unexplained with kernels of these weights ``(2, k)`` along y and x."""
+    product = np.outer(*weights).ravel()
+    return float((product @ rest @ product + 1e-12) / max(product @ all_of_it @ product, 1e-300))
+
+
+def _least_unexplained(rest: np.ndarray, all_of_it: np.ndarray) -> tuple[np.ndarray, float]:
+    """Weights ``(2, k)`` with the sum 1 along each axis, and what they leave unexplained."""
+    scale = np.trace(all_of_it) / len(all_of_it)
+    rest, all_of_it = rest / scale, all_of_it / scale
+    k = round(len(rest) ** 0.5)
+
+    def cost(raw: np.ndarray) -> tuple[float, np.ndarray]:
+        raw = raw.reshape(2, k)
+        sums = raw.sum(axis=1, keepdims=True)
+        weights = raw / sums
+        product = np.outer(*weights).ravel()
+        by_rest, by_all = rest @ product, all_of_it @ product
+        left, whole = product @ by_rest + 1e-12, product @ by_all
+        slope = (2 * by_rest / left - 2 * by_all / whole).reshape(k, k)
+        along = np.stack([slope @ weights[1], weights[0] @ slope])
+        along = (along - (along * weights).sum(axis=1, keepdims=True)) / sums
+        # A touch of smallness: the basis kernels are nearly dependent.
+        return float(np.log(left / whole) + 1e-5 * (raw**2).sum()), (along + 2e-5 * raw).ravel()
+
+    starts = [np.tile(row, 2) for row in np.eye(k)]
+    begin = min(starts, key=lambda raw: cost(raw)[0])
+    raw = minimize(cost, begin, jac=True, method="BFGS", options={"maxiter": 500}).x.reshape(2, k)
+    weights = raw / raw.sum(axis=1, keepdims=True)
+    return weights, _unexplained(rest, all_of_it, weights)
