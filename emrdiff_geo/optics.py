@@ -14,6 +14,7 @@ to 20 dB; with the measured kernel they come within 0.2 dB of the true one.
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
@@ -26,6 +27,7 @@ from ._threads import one_blas_thread
 from .degrade import PSFS, Degradation, cubic
 from .errors import InputError
 from .grid import Pair
+from .shift import scattered_windows
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +37,8 @@ AUTO = "auto"
 WIDTHS, OFF_WIDTHS, OFF = (0.3, 0.5, 0.75, 1.0, 1.4, 1.8), (0.5, 1.1), 0.3
 #: Edge of a window: at most so many HSI pixels and MSI pixels, but at least so many HSI pixels.
 LARGEST, LARGEST_FINE, LEAST = 48, 768, 12
+#: Windows that are enough.
+ENOUGH = 5
 #: HSI pixels that a kernel reaches, on which nothing may be missing.
 REACH = 2
 #: HSI pixels for each component that stands for the HSI's bands, and their range of numbers.
@@ -122,7 +126,7 @@ def _half_width(x: np.ndarray, kernel: np.ndarray) -> float:
 
 @one_blas_thread()
 def measure_psf(pair: Pair) -> Degradation | None:
-    """Measure the PSF between the grids of a pair in up to five windows.
+    """Measure the PSF between the grids of a pair, in up to `ENOUGH` windows over the scene.
 
     Returns
     -------
@@ -133,12 +137,11 @@ def measure_psf(pair: Pair) -> Degradation | None:
     kernels = basis_kernels(pair.ratio)
     total = np.zeros((2, len(kernels) ** 2, len(kernels) ** 2))
     pixels = samples = 0
-    for rows, cols in _windows(pair):
-        found = _window_forms(pair, rows, cols, kernels)
-        if found is not None:
-            forms, n = found
-            total += forms
-            pixels, samples = pixels + n, samples + n * pair.n_msi
+    edge = max(LEAST, min(LARGEST, LARGEST_FINE // pair.ratio))
+    windows = (_window_forms(pair, *at, kernels) for at in scattered_windows(pair.lr_shape, edge))
+    for forms, n in itertools.islice((w for w in windows if w is not None), ENOUGH):
+        total += forms
+        pixels, samples = pixels + n, samples + n * pair.n_msi
     if pixels < PIXELS or not np.trace(total[1]) > 0:
         return None
     weights, left = _least_unexplained(*total)
@@ -173,21 +176,6 @@ def _middle(degradation: Degradation, n: int) -> np.ndarray:
     return row[first : first + n]
 
 
-def _windows(pair: Pair) -> Iterator[tuple[slice, slice]]:
-    """The middle of the scene and its four quarters, where they are not the same."""
-    edge = max(LEAST, min(LARGEST, LARGEST_FINE // pair.ratio))
-    spans = []
-    for size in pair.lr_shape:
-        length = min(edge, size)
-        spans.append([(round(i * (size - length) / 4), length) for i in (2, 1, 3)])
-    seen = set()
-    for i, j in ((0, 0), (1, 1), (2, 2), (1, 2), (2, 1)):
-        (top, height), (left, width) = spans[0][i], spans[1][j]
-        if (top, left) not in seen:
-            seen.add((top, left))
-            yield slice(top, top + height), slice(left, left + width)
-
-
 def _window_forms(
     pair: Pair, rows: slice, cols: slice, kernels: np.ndarray
 ) -> tuple[np.ndarray, int] | None:
@@ -200,7 +188,9 @@ def _window_forms(
     hsi = pair.hsi.read(rows, cols)[pair.hsi_bands.good]
     msi = pair.msi.read(*(slice(s.start * r, s.stop * r) for s in (rows, cols)))
     counts = np.isfinite(hsi).sum(axis=(1, 2))
-    hsi = hsi[counts >= max(0.5 * counts.max(), 1)]
+    if not counts.any():
+        return None
+    hsi = hsi[counts >= 0.5 * counts.max()]
     seen = np.isfinite(msi).all(axis=0)
     cells = seen.reshape(hsi.shape[1], r, hsi.shape[2], r).all(axis=(1, 3))
     whole = ndimage.binary_erosion(cells, np.ones((2 * REACH + 1,) * 2))

@@ -175,7 +175,7 @@ def _windows(pair: Pair) -> list[_Window]:
     """Windows with data, up to `ENOUGH`."""
     edge = max(LEAST, min(LARGEST, LARGEST_FINE // pair.ratio, max(pair.lr_shape) // 3))
     blocks = []
-    for rows, cols in _positions(pair.lr_shape, edge):
+    for rows, cols in scattered_windows(pair.lr_shape, edge):
         hsi = pair.hsi.read(rows, cols)[pair.hsi_bands.good]
         seen = np.isfinite(hsi)
         if seen.any(axis=0).mean() >= FILLED:
@@ -191,7 +191,7 @@ def _windows(pair: Pair) -> list[_Window]:
     return [_window(pair, rows, cols, hsi[bands], basis) for rows, cols, hsi in blocks]
 
 
-def _positions(shape: tuple[int, int], edge: int) -> Iterator[tuple[slice, slice]]:
+def scattered_windows(shape: tuple[int, int], edge: int) -> Iterator[tuple[slice, slice]]:
     """Windows on a lattice over the scene, without repetition where they would coincide."""
     spans = []
     for size in shape:

@@ -77,6 +77,16 @@ def test_noise_does_not_lead_far_astray():
     assert np.sqrt(np.mean((got - wanted) ** 2)) < 0.3 * np.sqrt(np.mean((default - wanted) ** 2))
 
 
+def test_it_is_measured_where_there_are_data():
+    hsi, msi, cube = seen_by(SEEN["area"], size=512)
+    hsi["image"].values[:, :90] = np.nan
+    found = measure_psf(on_grids(hsi, msi))
+    assert found is not None
+    np.testing.assert_allclose(
+        found.down(cube)[:, 3:-3, 3:-3], SEEN["area"](cube)[:, 3:-3, 3:-3], atol=0.02 * cube.std()
+    )
+
+
 @pytest.mark.parametrize("kind", ["noise", "small", "constant"])
 def test_where_nothing_can_be_told_it_is_the_default(kind):
     hsi, msi, _ = seen_by(SEEN["area"], size=32 if kind == "small" else SIZE)
