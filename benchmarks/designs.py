@@ -46,8 +46,9 @@ def _bicubic(lr, hr, statistics, options, origin):
     return bicubic_up(lr, statistics.ratio)
 
 
-def _no_filter(statistics, n_lr: int, axis: int) -> np.ndarray:
-    return np.zeros((n_lr * statistics.ratio,) * 2, np.float32)
+def _no_filter(statistics, shape: tuple[int, ...]):
+    whole = tuple(np.zeros((n * statistics.ratio,) * 2, np.float32) for n in shape)
+    return (whole,)
 
 
 def _on_nodes(nodes: tuple[float, ...]) -> dict[str, object]:

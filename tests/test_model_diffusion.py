@@ -8,8 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from emrdiff_geo.degrade import Degradation
 from emrdiff_geo.errors import MethodError
 from emrdiff_geo.model import diffusion
+from emrdiff_geo.model.estimate import remove_visible
 from emrdiff_geo.model.schedule import Schedule
 
 GOLDEN = np.load(Path(__file__).parent / "data" / "emrdiff_golden.npz")
@@ -137,3 +139,15 @@ def test_unknown_names_are_refused_with_the_choices():
         diffusion.pseudo_msi_bands(5, 1, "middle")
     with pytest.raises(MethodError, match="multimodal"):
         diffusion.state_channels(5, 1, "both")
+
+
+def test_what_the_hsi_sees_is_taken_out_by_pairs_of_matrices_as_by_their_product():
+    degradation = Degradation(4, fwhm=(0.8, 1.2))
+    down = [torch.tensor(degradation.matrix_down(n, axis)) for axis, n in enumerate((6, 5))]
+    up = [torch.tensor(degradation.matrix_up(n)) for n in (6, 5)]
+    image = torch.randn(2, 3, 24, 20, dtype=torch.float64)
+    whole = [(up[0] @ down[0], up[1] @ down[1])]
+    rest = remove_visible(image, [tuple(down), tuple(up)])
+    torch.testing.assert_close(rest, remove_visible(image, whole))
+    expected = image - torch.tensor(degradation.up(degradation.down(image.numpy())))
+    torch.testing.assert_close(rest, expected)

@@ -68,12 +68,15 @@ def chain_samples(
     with torch.inference_mode():
         guide = model.encode_guide(tensor(state.guide))
     mask = torch.from_numpy(state.mask).to(options.device)[:, None, None]
-    filters = state.low_pass and [torch.from_numpy(m).to(options.device) for m in state.low_pass]
+    low_pass = [
+        tuple(torch.tensor(matrix, device=options.device) for matrix in both)
+        for both in state.low_pass or ()
+    ]
 
     def predict(x_t: torch.Tensor, t: int) -> torch.Tensor:
         x0 = estimate(model, x_t, a0, t, edge, guide, scalars, schedule)[0] * mask
-        if filters:
-            x0[inner] = remove_visible(x0[inner], *filters)
+        if low_pass:
+            x0[inner] = remove_visible(x0[inner], low_pass)
         return x0
 
     number = 0

@@ -51,9 +51,10 @@ class ChainState:
         The first channels, which stand for the HSI.
     mask : ndarray
         ``(C,)`` 0 or 1: channels that this sensor has.
-    low_pass : (ndarray, ndarray) or None
-        ``(H, H)`` and ``(W, W)``: degrading and interpolating again, along y and x. A deviation
-        that is consistent with the HSI is one that they send to nearly zero.
+    low_pass : tuple of (ndarray, ndarray), or None
+        Matrices along y and x: ``(h, H)`` and ``(w, W)``, which degrade, then ``(H, h)`` and
+        ``(W, w)``, which interpolate again. A deviation that is consistent with the HSI is one that
+        they send to nearly zero.
     base, to_bands : ndarray
         The result is ``base + to_bands @ x_0[:n_hsi]``, base ``(L, H, W)`` or 0, to_bands
         ``(L, n_hsi)``.
@@ -65,7 +66,7 @@ class ChainState:
     scalars: np.ndarray
     n_hsi: int
     mask: np.ndarray
-    low_pass: tuple[np.ndarray, np.ndarray] | None
+    low_pass: tuple[tuple[np.ndarray, np.ndarray], ...] | None
     base: np.ndarray | float
     to_bands: np.ndarray
 
@@ -162,7 +163,7 @@ def universal_state(lr: np.ndarray, hr: np.ndarray, statistics: SceneStatistics)
         scalars=np.array([log_ratio], np.float32),
         n_hsi=k,
         mask=np.concatenate([mask, mask[pseudo]]),
-        low_pass=tuple(_low_pass(statistics, n, axis) for axis, n in enumerate(lr.shape[1:])),
+        low_pass=_low_pass(statistics, lr.shape[1:]),
         base=prior,
         to_bands=basis.to_bands * unit[:, 0, 0],
     )
@@ -175,10 +176,12 @@ def deviation(state: ChainState, pair: WaldPair) -> np.ndarray:
     return basis.project(pair.reference - state.base) / unit[:, None, None]
 
 
-def _low_pass(statistics: SceneStatistics, n_lr: int, axis: int) -> np.ndarray:
-    degradation = statistics.degradation
-    up = degradation.matrix_up(n_lr, np.float32)
-    return up @ degradation.matrix_down(n_lr, axis, np.float32)
+def _low_pass(
+    statistics: SceneStatistics, shape: tuple[int, ...]
+) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+    degradation, (h, w) = statistics.degradation, shape
+    down = tuple(degradation.matrix_down(n, axis, np.float32) for axis, n in enumerate((h, w)))
+    return down, tuple(degradation.matrix_up(n, np.float32) for n in (h, w))
 
 
 def published_state(

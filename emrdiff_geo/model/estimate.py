@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -55,7 +57,7 @@ def estimate(
     return a0 + gate * (skip * (x_t - a0) + out * full), tuple(coarse)
 
 
-def remove_visible(deviation: Tensor, along_y: Tensor, along_x: Tensor) -> Tensor:
+def remove_visible(deviation: Tensor, low_pass: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
     """Take out of a deviation from the prior what the HSI would have seen.
 
     The prior agrees with the HSI already: degrading the deviation has to leave nothing.
@@ -63,11 +65,15 @@ def remove_visible(deviation: Tensor, along_y: Tensor, along_x: Tensor) -> Tenso
     Parameters
     ----------
     deviation : Tensor, shape (..., h, w)
-    along_y, along_x : Tensor, shapes (..., h, h) and (..., w, w)
-        Degrading and interpolating again, along each axis.
+    low_pass : sequence of (Tensor, Tensor)
+        Matrices along y and x, one pair after the other: degrading, then interpolating again. As
+        two pairs they cost a fraction of their product.
 
     Returns
     -------
     Tensor, shape (..., h, w)
     """
-    return deviation - along_y @ deviation @ along_x.transpose(-1, -2)
+    visible = deviation
+    for along_y, along_x in low_pass:
+        visible = along_y @ visible @ along_x.transpose(-1, -2)
+    return deviation - visible

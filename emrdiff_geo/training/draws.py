@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
 
 import numpy as np
 from scipy import ndimage
@@ -387,13 +387,11 @@ def _cut(image: np.ndarray, corners: Sequence[tuple[int, int]], size: int) -> np
 
 
 def _cut_filters(
-    filters: tuple[np.ndarray, np.ndarray] | None, corners: Sequence[tuple[int, int]], size: int
+    low_pass: tuple | None, corners: Sequence[tuple[int, int]], size: int
 ) -> np.ndarray:
-    if filters is None:
+    if low_pass is None:
         return np.zeros((len(corners), 2, size, size), np.float32)
-    return np.stack(
-        [
-            [f[c : c + size, c : c + size] for f, c in zip(filters, corner, strict=True)]
-            for corner in corners
-        ]
-    ).astype(np.float32)
+    filters = [reduce(lambda first, then: then @ first, m) for m in zip(*low_pass, strict=True)]
+    spans = [[slice(c, c + size) for c in corner] for corner in corners]
+    pieces = [[f[s, s] for f, s in zip(filters, both, strict=True)] for both in spans]
+    return np.array(pieces, np.float32)

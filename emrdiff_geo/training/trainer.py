@@ -305,4 +305,4 @@ def _consistent(x0: Tensor, low_pass: Tensor) -> Tensor:
     if not low_pass.any():
         return x0
     with torch.autocast(x0.device.type, enabled=False):
-        return remove_visible(x0.float(), low_pass[:, :1], low_pass[:, 1:])
+        return remove_visible(x0.float(), [(low_pass[:, :1], low_pass[:, 1:])])
