@@ -83,7 +83,7 @@ def berlin() -> Scene:
     files = [DATA / "georef" / f"berlin_{name}.tif" for name in ("enmapsim244_30m", "hymap4_3m6")]
     pair = open_pair(*files, None, None)[0]
     good = good_bands(pair.hsi.read, pair.lr_shape, pair.hsi_bands.good)
-    lower, _ = one_ratio_lower(pair, "gaussian", good)
+    lower, _ = one_ratio_lower(pair, Degradation(pair.ratio), good)
     wavelength, ratio = lower.statistics.wavelength_nm, lower.statistics.ratio
     return Scene.of(lower.lr, lower.hr, lower.reference, wavelength, ratio, "gaussian")
 

@@ -114,7 +114,7 @@ def test_the_self_check_keeps_weights_that_know_nothing_from_doing_harm(tmp_path
     hsi, msi, cube = pair(192, 192, 4)
     channels, guide = universal_channels()
     network = NetworkConfig(
-        channels, guide, channels, 8, pool="none", head=True, gate=True, time_scalars=1
+        channels, guide, channels, 8, pool="none", head=True, gate=True, time_scalars=3
     )
     config = ModelConfig("universal", network)
     torch.manual_seed(0)

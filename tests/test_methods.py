@@ -12,8 +12,11 @@ from emrdiff_geo.degrade import Degradation
 from emrdiff_geo.errors import MethodError, WeightsError
 from emrdiff_geo.methods import METHODS, MethodOptions, get_method
 from emrdiff_geo.methods.emrdiff import kept_share
+from emrdiff_geo.methods.state import universal_channels, universal_state
+from emrdiff_geo.model.bafunet import BAFUNet, NetworkConfig
+from emrdiff_geo.model.weights import ModelConfig, save_weights
 from emrdiff_geo.sensors import load_response
-from emrdiff_geo.statistics import scene_statistics
+from emrdiff_geo.statistics import pair_statistics, scene_statistics
 
 OPTIONS = MethodOptions(device="cpu")
 
@@ -121,6 +124,34 @@ def test_weights_that_do_not_fit_are_refused():
         emrdiff.prepare(MethodOptions(variant="published"), statistics, lambda: None)
     with pytest.raises(MethodError, match="2 steps"):
         emrdiff.prepare(MethodOptions(steps=1), statistics, lambda: None)
+
+
+def test_universal_weights_of_another_state_are_refused(tmp_path):
+    _, _, statistics = simulated(reference_cube(48, 48), 4)
+    channels, guide = universal_channels()
+    network = NetworkConfig(channels, guide - 1, channels, 8, head=True, gate=True)
+    old = tmp_path / "old.safetensors"
+    save_weights(old, BAFUNet(network).state_dict(), ModelConfig("universal", network))
+    with pytest.raises(WeightsError, match=r"old\.safetensors .* earlier version.*train again"):
+        get_method("emrdiff").prepare(MethodOptions(weights=str(old)), statistics, lambda: None)
+
+
+def test_scalars_tell_ratio_noise_and_expected_error():
+    cube = reference_cube(96, 96)
+    clean, ratio = _scalars(cube, 4), 4
+    assert clean[0] == pytest.approx(np.log2(ratio) / 4)
+    assert clean[1] < 0.1
+    noisy = _scalars(cube, 4, noise=0.02 * float(cube.std()))
+    assert noisy[1] > 3 * clean[1] + 0.05
+    # Units of the images do not matter.
+    np.testing.assert_allclose(_scalars(1e4 * cube, 4), clean, rtol=1e-3, atol=1e-4)
+
+
+def _scalars(cube, ratio, noise=0.0):
+    lr, hr, statistics = simulated(cube, ratio)
+    hr = hr + noise * np.random.default_rng(0).standard_normal(hr.shape).astype(np.float32)
+    statistics = pair_statistics(lr, hr, statistics.degradation, statistics.wavelength_nm, None)
+    return universal_state(lr, hr, statistics).scalars
 
 
 def test_kept_share_is_the_least_squares_share_between_0_and_1():

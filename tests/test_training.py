@@ -34,7 +34,7 @@ def small_model(seed=0):
     torch.manual_seed(seed)
     channels, guide = universal_channels()
     config = NetworkConfig(
-        channels, guide, channels, 8, pool="none", head=True, gate=True, time_scalars=1
+        channels, guide, channels, 8, pool="none", head=True, gate=True, time_scalars=3
     )
     return ModelConfig("universal", config), BAFUNet(config)
 

@@ -29,8 +29,10 @@ from .options import MethodOptions
 
 #: Least unit of a node's deviation, relative to the scene's scale.
 LEAST_UNIT = 2e-3
-#: Channels beside those on nodes that the universal guide reads: edge weight and ratio.
-EXTRA_GUIDE = 2
+#: Numbers of a scene that the universal network reads, see `scene_scalars`.
+SCALARS = 3
+#: Channels beside those on nodes that the universal guide reads: edge weight and these numbers.
+EXTRA_GUIDE = 1 + SCALARS
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ def universal_state(lr: np.ndarray, hr: np.ndarray, statistics: SceneStatistics)
     pseudo = node_indices(PSEUDO_MSI_NM)
     edge = edge_weights(hr, statistics.edge_range)
     size = hr.shape[1:]
-    log_ratio = np.float32(np.log2(statistics.ratio) / 4)
+    scalars = scene_scalars(statistics, basis, unit[:, 0, 0])
     guide = np.concatenate(
         [
             on_nodes / np.float32(statistics.scale),
@@ -150,7 +152,7 @@ def universal_state(lr: np.ndarray, hr: np.ndarray, statistics: SceneStatistics)
             alone / unit,
             np.broadcast_to(mask[:, None, None], on_nodes.shape),
             edge[None],
-            np.full((1, *size), log_ratio),
+            np.broadcast_to(scalars[:, None, None], (SCALARS, *size)),
         ]
     )
     k = len(mask)
@@ -160,13 +162,32 @@ def universal_state(lr: np.ndarray, hr: np.ndarray, statistics: SceneStatistics)
         a0=a0,
         guide=guide.astype(np.float32, copy=False),
         edge=edge,
-        scalars=np.array([log_ratio], np.float32),
+        scalars=scalars,
         n_hsi=k,
         mask=np.concatenate([mask, mask[pseudo]]),
         low_pass=_low_pass(statistics, lr.shape[1:]),
         base=prior,
         to_bands=basis.to_bands * unit[:, 0, 0],
     )
+
+
+def scene_scalars(statistics: SceneStatistics, basis: NodeBasis, unit: np.ndarray) -> np.ndarray:
+    """What a network should know of a scene before it looks at a pixel.
+
+    Returns
+    -------
+    ndarray
+        ``(SCALARS,)`` float32: the ratio; how much noise of the MSI the regression carries into the
+        prior, in units of its expected error (a network that cannot tell noise from detail holds
+        back on clean scenes); how large that error is, relative to the scene. All within some
+        units of 1.
+    """
+    on_nodes = statistics.slopes @ basis.to_nodes.T
+    variance = np.einsum("sk,st,tk->k", on_nodes, statistics.noise, on_nodes)[basis.mask]
+    unit = unit[basis.mask]
+    noise = np.sqrt(np.mean(np.maximum(variance, 0) / np.square(unit)))
+    error = np.log(unit.mean() / statistics.scale) + 3.5
+    return np.array([np.log2(statistics.ratio) / 4, min(noise, 3.0), error / 2], np.float32)
 
 
 def deviation(state: ChainState, pair: WaldPair) -> np.ndarray:

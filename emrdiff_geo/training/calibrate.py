@@ -91,7 +91,9 @@ def measure_errors(
     """Fuse a pair whose reference is known, and the same one ratio lower."""
     found = _measure(pair, model, config, options, rng, scene)
     try:
-        lower = one_ratio_lower(_in_memory(pair), "gaussian", pair.statistics.good)[0]
+        lower = one_ratio_lower(
+            _in_memory(pair), pair.statistics.degradation, pair.statistics.good
+        )[0]
     except InputError:
         return found
     return replace(found, lower=_measure(lower, model, config, options, rng, scene))

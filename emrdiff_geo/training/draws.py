@@ -75,8 +75,8 @@ class DrawConfig:
         Share of the draws from composed scenes, where there is a spectral library.
     misregistered : float
         Share of the draws whose HSI lies a fraction of its pixel off the MSI.
-    snr_db : (float, float)
-        Range of signal-to-noise ratios; half of the draws have no noise.
+    noisy, snr_db : float, (float, float)
+        Share of the draws with noise in both images, and the range of signal-to-noise ratios.
     patch, patches : int
         Edge of a training patch in HR pixels and how many a draw gives.
     augment : bool
@@ -97,9 +97,10 @@ class DrawConfig:
     max_bands: int = 48
     msi_bands: tuple[int, int] = (3, 12)
     real_sensors: float = 0.3
-    recolour: float = 0.4
-    composed: float = 0.4
-    misregistered: float = 0.2
+    recolour: float = 0.3
+    composed: float = 0.2
+    misregistered: float = 0.1
+    noisy: float = 0.3
     snr_db: tuple[float, float] = (25.0, 50.0)
     patch: int = 64
     patches: int = 8
@@ -134,7 +135,7 @@ def draw_pair(scene: TrainingScene, rng: np.random.Generator, config: DrawConfig
         cube, wavelength, fwhm = cube[keep], wavelength[keep], fwhm[keep]
     degradation = Degradation(ratio, config.psf) if config.psf else _degradation(ratio, rng)
     lr = degradation.down(_displaced(cube, ratio, rng, config))
-    if rng.random() < 0.5 and not config.fixed_sensor:
+    if rng.random() < config.noisy and not config.fixed_sensor:
         hr = _noisy(hr, rng.uniform(*config.snr_db), rng)
         lr = _noisy(lr, rng.uniform(*config.snr_db) + 5, rng)
     return WaldPair(lr, hr, cube, pair_statistics(lr, hr, degradation, wavelength, fwhm))

@@ -12,7 +12,7 @@ import torch
 
 from ..errors import InputError
 from ..methods.emrdiff import resolve_device
-from ..methods.state import universal_channels
+from ..methods.state import SCALARS, universal_channels
 from ..model.bafunet import BAFUNet, network_config
 from ..model.diffusion import state_channels
 from ..model.weights import ModelConfig, save_weights
@@ -211,7 +211,7 @@ def _model_config(
             scales=(1, 2, 4, 8),
             head=True,
             gate=True,
-            time_scalars=1,
+            time_scalars=SCALARS,
         )
         return ModelConfig(variant, shape, steps, KAPPA, nodes_nm=NODES_NM, noise=noise)
     counts = {len(load_scene(f).cube) for f in files}
