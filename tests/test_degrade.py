@@ -174,7 +174,7 @@ def test_garbage_under_the_mask_is_not_read():
     [
         ({"ratio": 0}, "whole number"),
         ({"ratio": 2.5}, "whole number"),
-        ({"ratio": 4, "psf": "lens"}, "paper, gaussian, area"),
+        ({"ratio": 4, "psf": "lens"}, "gaussian, paper, area"),
         ({"ratio": 4, "psf": (1.0, 1.0, 1.0)}, "even number"),
         ({"ratio": 3, "psf": (1.0, 1.0)}, "odd number"),
         ({"ratio": 4, "psf": (1.0, np.nan)}, "finite"),
