@@ -47,7 +47,7 @@ PER_COMPONENT, COMPONENTS = 40, (4, 30)
 PIXELS = 80
 #: Share of the MSI that may be left unexplained for the measurement to count.
 UNEXPLAINED = 0.5
-#: Least relative gain over the default PSF for another one to be used, beside chance.
+#: Least relative gain over the named PSFs for another one to be used, beside chance.
 GAIN = 0.03
 #: Largest sum of a kernel's absolute weights and largest offset in HSI pixels that are believed.
 WEIGHTS, OFFSET = 1.6, 0.6
@@ -61,8 +61,8 @@ def resolve_psf(pair: Pair, psf: str) -> Degradation:
     pair : Pair
         From `pair_scenes`.
     psf : str
-        Of `Degradation`, or ``"auto"``: measured on the pair, and where that fails or gains nothing
-        the default Gaussian.
+        Of `Degradation`, or ``"auto"``: measured on the pair, and where that fails the default
+        Gaussian.
 
     Raises
     ------
@@ -131,8 +131,8 @@ def measure_psf(pair: Pair) -> Degradation | None:
     Returns
     -------
     Degradation or None
-        None where it cannot be told (too few pixels, images that have too little in common) or
-        where the default fits as well.
+        None where it cannot be told: too few pixels, images that have too little in common. A named
+        PSF where it fits as well as the best kernel, the default first.
     """
     kernels = basis_kernels(pair.ratio)
     total = np.zeros((2, len(kernels) ** 2, len(kernels) ** 2))
@@ -145,10 +145,14 @@ def measure_psf(pair: Pair) -> Degradation | None:
     if pixels < PIXELS or not np.trace(total[1]) > 0:
         return None
     weights, left = _least_unexplained(*total)
-    default = _unexplained(*total, np.eye(len(kernels))[[0, 0]])
-    chance = 4 * len(kernels) / samples
-    if left > UNEXPLAINED or np.log(default / left) < GAIN + chance:
+    if left > UNEXPLAINED:
         return None
+    # A named one that is as good is preferred: it also knows what its borders were padded with.
+    as_well = left * np.exp(GAIN + 4 * len(kernels) / samples)
+    one_by_one = np.eye(len(kernels))
+    for number, name in enumerate(PSFS):
+        if _unexplained(*total, one_by_one[[number, number]]) < as_well:
+            return Degradation(pair.ratio, name)
     both = weights @ kernels
     centres = both @ _positions(both.shape[1], pair.ratio)
     if np.abs(both).sum(axis=1).max() > WEIGHTS or np.abs(centres).max() > OFFSET:

@@ -59,12 +59,14 @@ def test_a_known_psf_is_found(name, hole):
     )
     error = np.sqrt(np.mean((got - wanted) ** 2))
     assert error < 0.1 * np.sqrt(np.mean((default - wanted) ** 2))
-    np.testing.assert_allclose(np.sum(found.psf, axis=1), 1, rtol=1e-9)
+    if name in ("area", "paper"):
+        assert found == Degradation(RATIO, name)
+    else:
+        np.testing.assert_allclose(np.sum(found.psf, axis=1), 1, rtol=1e-9)
 
 
 def test_the_default_stays_where_it_is_right():
     hsi, msi, _ = seen_by(Degradation(RATIO).down)
-    assert measure_psf(on_grids(hsi, msi)) is None
     assert resolve_psf(on_grids(hsi, msi), "auto") == Degradation(RATIO)
 
 
@@ -105,7 +107,7 @@ def test_named_psfs_are_taken_as_they_are():
 
 
 def test_fusion_measures_it_and_says_so():
-    hsi, msi, cube = seen_by(SEEN["area"])
+    hsi, msi, cube = seen_by(SEEN["narrow and wide"])
     method = {"method": "local_regression"}
 
     def error(**options):
@@ -116,10 +118,9 @@ def test_fusion_measures_it_and_says_so():
     measured, told = error()
     assert told["psf"] == "auto"
     assert "HSI pixels wide" in told["psf_used"]
-    best, told = error(psf="area")
+    wrong, told = error(psf="area")
     assert told["psf_used"] == "area"
-    wrong, _ = error(psf="gaussian")
-    assert measured < best + 0.1 * (wrong - best)
+    assert measured < 0.2 * wrong
 
 
 def test_the_same_optics_at_another_ratio():
