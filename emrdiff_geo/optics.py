@@ -21,7 +21,6 @@ from dataclasses import replace
 
 import numpy as np
 from scipy import ndimage
-from scipy.optimize import minimize
 
 from ._threads import one_blas_thread
 from .degrade import PSFS, Degradation, cubic
@@ -104,7 +103,7 @@ def at_ratio(degradation: Degradation, ratio: int) -> Degradation:
     known, wanted = _positions(kernels.shape[1], degradation.ratio), _positions(n, ratio)
     finer = np.array([np.interp(wanted, known, kernel, left=0, right=0) for kernel in kernels])
     finer /= finer.sum(axis=1, keepdims=True)
-    return Degradation(ratio, tuple(tuple(kernel.tolist()) for kernel in finer))
+    return Degradation(ratio, tuple(finer))
 
 
 def _length(ratio: int) -> int:
@@ -157,7 +156,7 @@ def measure_psf(pair: Pair) -> Degradation | None:
     centres = both @ _positions(both.shape[1], pair.ratio)
     if np.abs(both).sum(axis=1).max() > WEIGHTS or np.abs(centres).max() > OFFSET:
         return None
-    return Degradation(pair.ratio, tuple(tuple(k.tolist()) for k in both))
+    return Degradation(pair.ratio, tuple(both))
 
 
 def basis_kernels(ratio: int) -> np.ndarray:
@@ -233,7 +232,7 @@ def _standardised(msi: np.ndarray, seen: np.ndarray) -> np.ndarray:
 
 def _degraded(msi: np.ndarray, ratio: int, kernels: np.ndarray) -> Iterator[np.ndarray]:
     """Every band by all products of two kernels, ``(k, k, h, w)`` float64."""
-    optics = [Degradation(ratio, tuple(kernel.tolist())) for kernel in kernels]
+    optics = [Degradation(ratio, tuple(kernel)) for kernel in kernels]
     h, w = (n // ratio for n in msi.shape[1:])
     along_y, along_x = (
         np.stack([o.matrix_down(n, dtype=np.float32) for o in optics]) for n in (h, w)
@@ -250,6 +249,9 @@ def _unexplained(rest: np.ndarray, all_of_it: np.ndarray, weights: np.ndarray) -
 
 def _least_unexplained(rest: np.ndarray, all_of_it: np.ndarray) -> tuple[np.ndarray, float]:
     """Weights ``(2, k)`` with the sum 1 along each axis, and what they leave unexplained."""
+    # Takes a tenth of a second to load, and workers never measure.
+    from scipy.optimize import minimize
+
     scale = np.trace(all_of_it) / len(all_of_it)
     rest, all_of_it = rest / scale, all_of_it / scale
     k = round(len(rest) ** 0.5)

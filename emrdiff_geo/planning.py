@@ -13,6 +13,7 @@ from .grid import Pair, pair_scenes
 from .memory import Case, Fit, fit, parse_bytes, plan_for
 from .methods import MethodOptions, get_method
 from .methods.uncertainty import check_sampling
+from .optics import AUTO
 from .plan import FusionPlan
 from .readers import as_image, open_hsi, open_msi
 from .spectral import wavelengths_by_rank
@@ -80,7 +81,7 @@ class FusionOptions:
     tile: int | None = None
     overlap: int | None = None
     device: str = "auto"
-    psf: str = "auto"
+    psf: str = AUTO
     ratio: int | None = None
     wavelengths: tuple[float, float] | None = None
     self_check: bool = True

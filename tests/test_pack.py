@@ -18,8 +18,7 @@ def scene(name="a", height=40, seed=0):
 
 
 def packed(paths):
-    files = [file for path in paths for file in SceneFile.parse_all(str(path))]
-    return [load_scene(file) for file in files]
+    return [load_scene(file) for file in SceneFile.parse_all(map(str, paths))]
 
 
 def test_scenes_come_back_with_their_bands(tmp_path):
@@ -54,7 +53,7 @@ def test_bad_packs_are_told(tmp_path):
     other = tmp_path / "other.safetensors"
     other.write_bytes(b"nothing")
     with pytest.raises(InputError, match=r"no pack .* emrdiff_geo\.training\.pack"):
-        SceneFile.parse_all(str(other))
+        SceneFile.parse_all([str(other)])
 
 
 def test_from_the_command_line(tmp_path, monkeypatch, capsys):

@@ -22,6 +22,7 @@ import xarray as xr
 from scipy.optimize import minimize
 from scipy.stats import spearmanr
 
+from ..degrade import PSFS
 from ..errors import EmrdiffError, InputError
 from ..grid import Pair, pair_scenes
 from ..methods._sampling import chain_samples
@@ -91,9 +92,8 @@ def measure_errors(
     """Fuse a pair whose reference is known, and the same one ratio lower."""
     found = _measure(pair, model, config, options, rng, scene)
     try:
-        lower = one_ratio_lower(
-            _in_memory(pair), pair.statistics.degradation, pair.statistics.good
-        )[0]
+        known = pair.statistics
+        lower = one_ratio_lower(_in_memory(pair), known.degradation, known.good)[0]
     except InputError:
         return found
     return replace(found, lower=_measure(lower, model, config, options, rng, scene))
@@ -252,8 +252,8 @@ def calibrate(
     )
     options = MethodOptions(steps=config.steps, seed=seed, samples=samples, device=device)
     measured = []
-    for number, text in enumerate(scenes):
-        scene = load_scene(SceneFile.parse(text))
+    for number, file in enumerate(SceneFile.parse_all(scenes)):
+        scene = load_scene(file)
         for repeat in range(pairs):
             rng = np.random.default_rng((seed, number, repeat))
             pair = draw_pair(scene, rng, draw)
@@ -277,7 +277,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda")
     parser.add_argument("--srf", metavar="NAME|CSV", help="response of all pairs (drawn)")
     parser.add_argument("--ratio", type=int, metavar="R", help="ratio of all pairs (drawn)")
-    parser.add_argument("--psf", choices=("gaussian", "paper", "area"), help="of all pairs (drawn)")
+    parser.add_argument("--psf", choices=PSFS, help="of all pairs (drawn)")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     draw = DrawConfig(

@@ -148,8 +148,8 @@ def main() -> None:
     parser.add_argument("--mib", type=float, default=PIECE_MIB, help="largest file, MiB")
     options = parser.parse_args()
     try:
-        files = [load_scene(f) for text in options.scenes for f in SceneFile.parse_all(text)]
-        for path in pack(files, options.out, options.mib):
+        scenes = [load_scene(file) for file in SceneFile.parse_all(options.scenes)]
+        for path in pack(scenes, options.out, options.mib):
             print(f"{path} {path.stat().st_size / 2**20:.1f} MiB")
     except EmrdiffError as error:
         parser.exit(2, f"Error: {error}\n")

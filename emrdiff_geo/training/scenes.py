@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from multiprocessing.util import Finalize
@@ -55,11 +55,15 @@ class SceneFile:
         return cls(path, (low, high))
 
     @classmethod
-    def parse_all(cls, text: str) -> list[SceneFile]:
-        """As `parse`; a pack gives all of its scenes."""
-        if text.endswith(SUFFIX):
-            return [cls(text, packed=name) for name in packed_names(text)]
-        return [cls.parse(text)]
+    def parse_all(cls, texts: Iterable[str]) -> list[SceneFile]:
+        """As `parse`, for many; a pack gives all of its scenes."""
+        files: list[SceneFile] = []
+        for text in texts:
+            if text.endswith(SUFFIX):
+                files += [cls(text, packed=name) for name in packed_names(text)]
+            else:
+                files.append(cls.parse(text))
+        return files
 
     @property
     def name(self) -> str:
@@ -92,7 +96,7 @@ def load_scene(file: SceneFile) -> TrainingScene:
     fwhm = complete_fwhm(wavelength, image["fwhm"].values if "fwhm" in image.coords else None)
     keep &= np.isfinite(wavelength)
     order = np.flatnonzero(keep)[np.argsort(wavelength[keep], kind="stable")]
-    return TrainingScene(Path(file.path).stem, cube[order], wavelength[order], fwhm[order])
+    return TrainingScene(file.name, cube[order], wavelength[order], fwhm[order])
 
 
 def _wavelengths(image, bands: int, file: SceneFile) -> np.ndarray:

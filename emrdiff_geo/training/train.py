@@ -111,7 +111,7 @@ def train(
     EmrdiffError
         If a scene cannot be used or options contradict each other.
     """
-    files, held_out = _split(_scene_files(data), _scene_files(val))
+    files, held_out = _split(SceneFile.parse_all(data), SceneFile.parse_all(val))
     draw = _draw_config(variant, srf, ratio, psf, residual, pseudo_bands)
     device = resolve_device(device)
     config = _model_config(variant, files, draw, width, network, noise, chain_steps)
@@ -145,10 +145,6 @@ def train(
     weights = out / "weights.safetensors"
     save_weights(weights, trainer.ema, trainer.card(), torch.float16)
     return {"weights": str(weights), "steps": trainer.step, **metrics}
-
-
-def _scene_files(texts: Sequence[str]) -> list[SceneFile]:
-    return [file for text in texts for file in SceneFile.parse_all(text)]
 
 
 def _split(files: list[SceneFile], val: list[SceneFile]) -> tuple[list[SceneFile], list[SceneFile]]:

@@ -12,7 +12,6 @@ from ..context import Context
 VARIANTS = ("universal", "published")
 _COMMANDS = __package__.rpartition(".")[0]
 _PSF = ("gaussian", "paper", "area")
-_MEASURED = ("auto", *_PSF)
 
 
 def verbosity(parser: argparse.ArgumentParser, verbose: object, quiet: object) -> None:
@@ -96,9 +95,17 @@ def seed(
     parser.add_argument("--seed", type=values.not_negative, metavar="N", help=f"{what} (0)")
 
 
-def psf(parser: argparse.ArgumentParser, default: str = "auto: measured on the pair") -> None:
-    """Add ``--psf``; only where there is a pair it can be measured."""
-    choices = _MEASURED if default.startswith("auto") else _PSF
+def psf(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add ``--psf`` where there is no pair to measure it on."""
+    _add_psf(parser, _PSF, default)
+
+
+def psf_of_pair(parser: argparse.ArgumentParser) -> None:
+    """Add ``--psf`` where there is a pair to measure it on."""
+    _add_psf(parser, ("auto", *_PSF), "auto: measured on the pair")
+
+
+def _add_psf(parser: argparse.ArgumentParser, choices: tuple[str, ...], default: str) -> None:
     parser.add_argument(
         "--psf", choices=choices, help=f"how the HSI's pixels see the fine grid ({default})"
     )

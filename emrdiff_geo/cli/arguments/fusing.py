@@ -5,7 +5,17 @@ from __future__ import annotations
 import argparse
 
 from .. import values
-from .common import VARIANTS, command, device, overwrite, pair, psf, ratio, seed, wavelengths
+from .common import (
+    VARIANTS,
+    command,
+    device,
+    overwrite,
+    pair,
+    psf_of_pair,
+    ratio,
+    seed,
+    wavelengths,
+)
 
 
 def _tiling(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +54,7 @@ def _network(parser: argparse.ArgumentParser) -> None:
     )
     seed(parser)
     _sampling(parser)
-    psf(parser)
+    psf_of_pair(parser)
     parser.add_argument(
         "--no-self-check",
         dest="self_check",

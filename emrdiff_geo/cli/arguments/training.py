@@ -5,7 +5,18 @@ from __future__ import annotations
 import argparse
 
 from .. import values
-from .common import VARIANTS, command, device, overwrite, pair, psf, ratio, seed, wavelengths
+from .common import (
+    VARIANTS,
+    command,
+    device,
+    overwrite,
+    pair,
+    psf,
+    psf_of_pair,
+    ratio,
+    seed,
+    wavelengths,
+)
 
 
 def _training(parser: argparse.ArgumentParser, minutes: str) -> None:
@@ -100,6 +111,6 @@ def add_adapt(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--weights", metavar="NAME|PATH", help="to begin with (universal)")
     _training(parser, "5")
     ratio(parser)
-    psf(parser)
+    psf_of_pair(parser)
     wavelengths(parser)
     overwrite(parser)
