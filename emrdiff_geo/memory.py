@@ -196,12 +196,19 @@ def _local_regression(case: Case) -> float:
     return case.n_hsi * max(3.2 + 3.2 / case.ratio + moments, 1 + 10 * moments)
 
 
+def _gaussian_process(case: Case) -> float:
+    # Either the back-projection of the result, or what features are computed from, a part of them
+    # at HR and all at LR, twice while they are put together.
+    features = 170 + 7 * case.n_msi + 430 / case.ratio**2
+    return case.n_hsi * max(3.2 + 3.2 / case.ratio, 1 + 2 / case.ratio**2) + features
+
+
 def _emrdiff(case: Case) -> float:
     network = _network(case.options)
     states, guide = network["in_channels"], network["guide_channels"]
     if network["universal"]:
         held = case.n_hsi + 4 * states + guide
-        building = _local_regression(case), case.n_hsi + 3 * guide
+        building = _gaussian_process(case), case.n_hsi + 3 * guide
     else:
         held, building = 4 * states + 2 * guide, (0, 0)
     # Sums of the samples and of their squares; the deviation on its way to all bands.
@@ -215,6 +222,7 @@ _METHODS = {
     "bicubic": _bicubic,
     "regression": _regression,
     "local_regression": _local_regression,
+    "gaussian_process": _gaussian_process,
     "emrdiff": _emrdiff,
 }
 

@@ -16,6 +16,7 @@ from ..errors import MethodError
 from ..statistics import SceneStatistics
 from .bicubic import fuse_bicubic
 from .emrdiff import fuse_emrdiff, fuse_with_uncertainty, prepare_emrdiff
+from .gaussian_process import fuse_gaussian_process
 from .local_regression import fuse_local_regression
 from .options import Lower, MethodOptions
 from .regression import fuse_regression
@@ -58,6 +59,12 @@ class Method:
     with_uncertainty: Callable[..., tuple[np.ndarray, np.ndarray]] | None = None
 
 
+def _process_halo(ratio: int) -> int:
+    # Windows of 12 LR pixels, and what their HSI was degraded from. With 8 LR pixels tiles of 128
+    # differ from the whole by 0.17 % of the RMS of (fused - bicubic), with 12 by 0.001 %.
+    return 10 * ratio
+
+
 def _regression_halo(ratio: int) -> int:
     # Bicubic interpolation and each of the back-projections reach two to three LR pixels.
     return 8 * ratio
@@ -77,15 +84,21 @@ METHODS: dict[str, Method] = {
         ),
         Method(
             "local_regression",
-            "regression whose slopes follow the ground: the strong classical floor",
+            "regression whose slopes follow the ground",
             fuse_local_regression,
             _regression_halo,
         ),
         Method(
+            "gaussian_process",
+            "spectra as a Gaussian process of place and colour: the strong classical floor",
+            fuse_gaussian_process,
+            _process_halo,
+        ),
+        Method(
             "emrdiff",
-            "EMR-Diff: residual diffusion in five steps, from the local regression on",
+            "EMR-Diff: residual diffusion in five steps, from the Gaussian process on",
             fuse_emrdiff,
-            lambda r: max(64, _regression_halo(r)),
+            lambda r: max(64, _process_halo(r)),
             prepare_emrdiff,
             fuse_with_uncertainty,
         ),

@@ -1,0 +1,131 @@
+import numpy as np
+import pytest
+
+from emrdiff_geo.degrade import Degradation
+from emrdiff_geo.methods import MethodOptions, get_method
+from emrdiff_geo.methods._colours import FEATURES, WIDTH, Colours
+from emrdiff_geo.methods.gaussian_process import STEP, WINDOW, _hat, _inside, _starts
+from emrdiff_geo.statistics import pair_statistics
+
+from scenes import reference_cube, simulated
+
+OPTIONS = MethodOptions()
+
+
+def fused(lr, hr, statistics, name="gaussian_process", origin=(0, 0)):
+    return get_method(name).fuse_tile(lr, hr, statistics, OPTIONS, origin)
+
+
+def rmse(image, reference):
+    return float(np.sqrt(np.mean(np.square(image - reference))))
+
+
+def coloured(size, ratio, seed=0):
+    """A scene whose spectra are a curved function of two MSI bands, the same everywhere."""
+    rng = np.random.default_rng(seed)
+    shapes = rng.integers(0, 6, (size // 4, size // 4)).repeat(4, 0).repeat(4, 1)
+    colours = rng.uniform(0.2, 0.8, (6, 2))
+    hr = colours[shapes].transpose(2, 0, 1) + 0.02 * rng.standard_normal((2, size, size))
+    a, b = hr
+    cube = np.stack([a, b, a * b, a**2, np.sin(5 * b), np.exp(-a)])
+    cube, hr = cube.astype(np.float32), hr.astype(np.float32)
+    degradation = Degradation(ratio)
+    lr = degradation.down(cube)
+    return lr, hr, pair_statistics(lr, hr, degradation, None, None), cube
+
+
+def test_curved_relations_of_colour_are_found():
+    lr, hr, statistics, cube = coloured(128, 4)
+    process = rmse(fused(lr, hr, statistics), cube)
+    others = [rmse(fused(lr, hr, statistics, n), cube) for n in ("regression", "local_regression")]
+    assert process < 0.6 * min(others)
+
+
+def test_it_improves_on_local_regression_where_slopes_vary():
+    cube = reference_cube(128, 128, seed=3)
+    cube[:, :, 64:] = cube[::-1, :, 64:]
+    lr, hr, statistics = simulated(cube, 4)
+    local = rmse(fused(lr, hr, statistics, "local_regression"), cube)
+    assert rmse(fused(lr, hr, statistics), cube) < local
+
+
+def test_a_tile_is_the_part_of_the_whole():
+    lr, hr, statistics, _ = coloured(192, 4)
+    whole = fused(lr, hr, statistics)
+    # From LR pixel 15 on, which is no multiple of the windows' distance.
+    first, last, halo = 15, 48, get_method("gaussian_process").halo(4)
+    part = fused(
+        lr[:, first:last, first:last],
+        hr[:, 4 * first : 4 * last, 4 * first : 4 * last],
+        statistics,
+        origin=(4 * first, 4 * first),
+    )
+    inner = slice(4 * first + halo, None)
+    difference = rmse(part[:, halo:, halo:], whole[:, inner, inner])
+    smooth = rmse(fused(lr, hr, statistics, "bicubic")[:, inner, inner], whole[:, inner, inner])
+    assert difference < 1e-3 * smooth
+
+
+def test_units_of_either_image_do_not_matter():
+    lr, hr, statistics, _ = coloured(96, 4)
+    plain = fused(lr, hr, statistics)
+    lr, hr = 1e4 * lr, 100 * hr
+    scaled = fused(lr, hr, pair_statistics(lr, hr, statistics.degradation, None, None))
+    np.testing.assert_allclose(scaled / 1e4, plain, atol=2e-3)
+
+
+def test_it_agrees_with_the_hsi():
+    lr, hr, statistics, _ = coloured(96, 4)
+    again = statistics.degradation.down(fused(lr, hr, statistics))
+    assert rmse(again, lr) < 0.02 * lr.std()
+
+
+@pytest.mark.parametrize("ratio", [2, 3, 16])
+def test_any_ratio_and_the_smallest_tiles(ratio):
+    cube = reference_cube(3 * ratio, 2 * ratio, 12)
+    lr, hr, statistics = simulated(cube, ratio)
+    result = fused(lr, hr, statistics)
+    assert result.shape == cube.shape
+    assert result.dtype == np.float32
+    assert np.isfinite(result).all()
+
+
+def test_one_band_each_a_flat_scene_and_negative_values():
+    degradation = Degradation(4)
+    rng = np.random.default_rng(0)
+    hr = rng.normal(0, 1, (1, 48, 48)).astype(np.float32)
+    lr = degradation.down(-2 * hr)
+    statistics = pair_statistics(lr, hr, degradation, None, None)
+    result = fused(lr, hr, statistics)
+    assert rmse(result, -2 * hr) < 0.05
+    flat = np.full((2, 48, 48), 7, np.float32)
+    lr = degradation.down(flat)
+    result = fused(lr, flat[:1], pair_statistics(lr, flat[:1], degradation, None, None))
+    np.testing.assert_allclose(result, 7, rtol=1e-5)
+
+
+@pytest.mark.parametrize("origin", [0, 5, 6, 13])
+def test_shares_of_the_windows_sum_to_one(origin):
+    size = 29
+    total = np.zeros(size)
+    for start in _starts(size, origin):
+        assert (start + origin) % STEP == 0
+        span = _inside(start, size)
+        assert 0 < span.stop - span.start <= WINDOW
+        total[span] += _hat(span, start)
+    np.testing.assert_allclose(total, 1)
+
+
+def test_features_are_those_of_a_gaussian_kernel():
+    # One band of unit variance that varies along one axis only.
+    plain = np.eye(1, dtype=np.float32)
+    none, one = np.zeros((1, 1, 1), np.float32), np.ones((1, 1, 1), np.float32)
+    colours = Colours(none, plain, one, plain, sigma=1.0)
+    values = np.repeat(np.linspace(-2, 2, 9, dtype=np.float32)[None, :, None], 64, axis=2)
+    inputs = colours.inputs(values)
+    features = np.concatenate(list(inputs.features()))[:FEATURES, :, 0]
+    x = inputs.values[:, :, 0]
+    expected = 2 - 2 * np.exp(-np.square(x[:, :, None] - x[:, None]).sum(axis=0) / (2 * WIDTH**2))
+    # Distances of features, in which what is taken off as their mean cancels.
+    distance = np.square(features[:, :, None] - features[:, None]).sum(axis=0)
+    np.testing.assert_allclose(distance, expected, atol=0.35)
