@@ -197,10 +197,10 @@ def _local_regression(case: Case) -> float:
 
 
 def _gaussian_process(case: Case) -> float:
-    # Either the back-projection of the result, or what features are computed from, a part of them
-    # at HR and all at LR, twice while they are put together.
-    features = 170 + 7 * case.n_msi + 430 / case.ratio**2
-    return case.n_hsi * max(3.2 + 3.2 / case.ratio, 1 + 2 / case.ratio**2) + features
+    # Either the back-projection of the result, or beside it what features are computed from, some
+    # of them at HR and all at LR, twice while they are put together.
+    features = 65 + 5 * case.n_msi + 350 / case.ratio**2
+    return max(case.n_hsi * (2.2 + 1.2 / case.ratio), case.n_hsi + features)
 
 
 def _emrdiff(case: Case) -> float:

@@ -126,6 +126,14 @@ class SceneStatistics:
         return covariance + ridge * np.eye(s)
 
     @cached_property
+    def unseen_by_hsi(self) -> np.ndarray:
+        """``(s, s)`` covariance of the degraded MSI that no linear function of the HSI explains.
+
+        It is what the two images disagree about: noise, a shift, a wrong PSF, other light.
+        """
+        return unexplained_by_hsi(self.covariance, self.n_msi, self.moments.count)
+
+    @cached_property
     def residual_covariance(self) -> np.ndarray:
         """``(L, L)`` covariance of what the regression does not explain at LR."""
         s = self.n_msi

@@ -1,13 +1,12 @@
 import numpy as np
 import pytest
+from scenes import reference_cube, simulated
 
 from emrdiff_geo.degrade import Degradation
 from emrdiff_geo.methods import MethodOptions, get_method
 from emrdiff_geo.methods._colours import FEATURES, WIDTH, Colours
 from emrdiff_geo.methods.gaussian_process import STEP, WINDOW, _hat, _inside, _starts
 from emrdiff_geo.statistics import pair_statistics
-
-from scenes import reference_cube, simulated
 
 OPTIONS = MethodOptions()
 
@@ -78,6 +77,19 @@ def test_it_agrees_with_the_hsi():
     lr, hr, statistics, _ = coloured(96, 4)
     again = statistics.degradation.down(fused(lr, hr, statistics))
     assert rmse(again, lr) < 0.02 * lr.std()
+
+
+def test_a_shift_that_nothing_corrects_is_not_taken_for_structure(monkeypatch):
+    cube = reference_cube(128, 128, 24)
+    lr, hr, statistics = simulated(cube, 4)
+    wanted, shifted = (np.roll(image, 1, axis=2) for image in (cube, hr))
+    apart = pair_statistics(lr, shifted, statistics.degradation, None, None)
+    process = rmse(fused(lr, shifted, apart), wanted)
+    assert process < 1.02 * rmse(fused(lr, shifted, apart, "regression"), wanted)
+    monkeypatch.setattr(
+        "emrdiff_geo.methods.gaussian_process._least_nugget", lambda _, spectra: np.zeros(12)
+    )
+    assert process < 0.99 * rmse(fused(lr, shifted, apart), wanted)
 
 
 @pytest.mark.parametrize("ratio", [2, 3, 16])

@@ -51,7 +51,9 @@ def test_a_size_that_is_told_is_enough(size):
     assert size <= parse_bytes(format_bytes(size)) <= max(1.1 * size + 10**8, MB)
 
 
-@pytest.mark.parametrize("method", ["bicubic", "regression", "local_regression"])
+@pytest.mark.parametrize(
+    "method", ["bicubic", "regression", "local_regression", "gaussian_process"]
+)
 @pytest.mark.parametrize(("bands", "ratio"), [(12, 4), (48, 8), (24, 2)])
 def test_a_tile_stays_within_its_projection(method, bands, ratio):
     lr, hr, statistics = simulated(reference_cube(192, 192, bands), ratio)

@@ -261,7 +261,7 @@ def _chain(
     from ..model.weights import load_model
 
     model, config = load_model(options.weights, options.digest, options.device)
-    state = build_state(config.variant, lr, hr, statistics, config.residual)
+    state = build_state(config.variant, lr, hr, statistics, config.residual, origin)
     if options.kept:
         state = replace(state, to_bands=state.to_bands * np.array(options.kept, np.float32))
     return state, chain_samples(model, config, state, options, origin)

@@ -1,17 +1,17 @@
 """Regression whose coefficients are Gaussian processes: spectra vary smoothly in space and colour.
 
-The HSI is modelled as its global regression on the MSI plus a Gaussian process of position and
-MSI colour, a sum of three terms: a smooth offset, slopes on the MSI bands that vary smoothly over
-the ground (spatially varying coefficients, Gelfand et al., "Spatial modeling with spatially varying
-coefficient processes", JASA 98, 2003), and a function of colour (`_colours`). Each LR pixel observes
+The HSI is modelled as its global regression on the MSI plus a Gaussian process of position and MSI
+colour, a sum of three terms: a smooth offset, slopes on the MSI bands that vary smoothly over the
+ground (spatially varying coefficients, Gelfand et al., "Spatial modeling with spatially varying
+coefficient processes", JASA 98, 2003), and a function of colour (`_colours`). Each LR pixel sees
 the mean of the process over its PSF, so that mixed pixels are understood as mixtures, as in
 area-to-point kriging (Kyriakidis, Geographical Analysis 36, 2004). The posterior mean at the HR
 pixels is the fused image, after back-projection.
 
-It is solved in windows of LR pixels that lie on a fixed grid of the scene and overlap by half; their
-results are mixed with weights that fall off linearly. How much of an LR pixel the process need
-not explain, the nugget, is found in every window and for every spectral component by the
-likelihood. Nothing is learned beforehand.
+It is solved in windows of LR pixels that lie on a fixed grid of the scene and overlap by half;
+their results are mixed with weights that fall off linearly. How much of an LR pixel the process
+need not explain, the nugget, is found in every window and for every spectral component by the
+likelihood, and is no less than what the two images disagree about. Nothing is learned beforehand.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def posterior_mean(
     spectra = _components(statistics)
     unexplained = np.tensordot(spectra, lr - statistics.degradation.down(fused), axes=1)
     colours = Colours.of(statistics)
-    process = _process(unexplained, hr, colours, statistics, origin)
+    floor = _least_nugget(statistics, spectra)
+    process = _process(unexplained, hr, colours, floor, statistics, origin)
     fused += np.tensordot(spectra.T, process, axes=1)
     return fused
 
@@ -75,10 +76,23 @@ def _components(statistics: SceneStatistics) -> np.ndarray:
     return vectors[:, ::-1][:, :COMPONENTS].T.astype(np.float32)
 
 
+def _least_nugget(statistics: SceneStatistics, spectra: np.ndarray) -> np.ndarray:
+    """Variance ``(q,)`` that the images' disagreement has in every component at LR.
+
+    On the scenes of `_colours.FEATURES`, their HSI shifted by a tenth of its pixel and nothing
+    correcting it, it made up for a loss of 0.8 dB on the mean and 2.3 dB at worst; where the PSF
+    is measured, which corrects such a shift, it costs nothing. Four times it gained 0.1 dB in the
+    first case and lost 0.2 dB in the second.
+    """
+    slopes = statistics.slopes @ spectra.T.astype(np.float64)
+    return np.maximum(np.einsum("sk,st,tk->k", slopes, statistics.unseen_by_hsi, slopes), 0)
+
+
 def _process(
     observed: np.ndarray,
     hr: np.ndarray,
     colours: Colours,
+    floor: np.ndarray,
     statistics: SceneStatistics,
     origin: tuple[int, int],
 ) -> np.ndarray:
@@ -87,12 +101,12 @@ def _process(
     bands = colours.axes(hr) / np.float32(np.sqrt(len(hr)))
     inputs = colours.inputs(hr)
     seen = np.concatenate([degradation.down(part) for part in inputs.features()])
-    solved = _solve(observed, degradation.down(bands), seen, tuple(o // ratio for o in origin))
-    offset, slopes, functions = solved
+    at = tuple(o // ratio for o in origin)
+    offset, slopes, functions = _solve(observed, degradation.down(bands), seen, floor, at)
     found = degradation.up(offset)
     for band, slope in zip(bands, slopes, strict=True):
         found += band * degradation.up(slope)
-    _add_functions(found, inputs, functions, ratio, tuple(o // ratio % STEP for o in origin))
+    _add_functions(found, inputs, functions, ratio, tuple(o % STEP for o in at))
     return found
 
 
@@ -102,7 +116,11 @@ def _starts(size: int, origin: int) -> np.ndarray:
 
 
 def _solve(
-    observed: np.ndarray, bands: np.ndarray, seen: np.ndarray, origin: tuple[int, int]
+    observed: np.ndarray,
+    bands: np.ndarray,
+    seen: np.ndarray,
+    floor: np.ndarray,
+    origin: tuple[int, int],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Solve all windows.
 
@@ -124,7 +142,8 @@ def _solve(
             e, z, f = (a[:, *at].reshape(len(a), -1) for a in (observed, bands, seen))
             near, far = _nearness(*((s.stop - s.start) for s in at))
             z, f = z.astype(np.float64), f.astype(np.float64)
-            weight = _dual_weights(near + far * (z.T @ z) + f.T @ f, e.T.astype(np.float64))
+            kernel = near + far * (z.T @ z) + f.T @ f
+            weight = _dual_weights(kernel, e.T.astype(np.float64), floor)
             functions[i, j] = f @ weight
             share = _hat(at[0], top)[:, None] * _hat(at[1], left)
             shape = q, *share.shape
@@ -151,18 +170,21 @@ def _nearness(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     return tuple(np.exp(-squared / (2 * length**2)) for length in (OFFSET_LENGTH, SLOPE_LENGTH))
 
 
-def _dual_weights(kernel: np.ndarray, observed: np.ndarray) -> np.ndarray:
+def _dual_weights(kernel: np.ndarray, observed: np.ndarray, floor: np.ndarray) -> np.ndarray:
     """``(n, q)`` weights of the observations ``(n, q)`` under their covariance ``(n, n)``.
 
-    The weights are a mean over the candidates for the nugget, for every column by their likelihood;
-    the amplitude is profiled out (Rasmussen and Williams, "Gaussian processes for machine
-    learning", 2006, section 5.4).
+    The weights are a mean over the candidates for the nugget that are no less than `floor`, a
+    variance ``(q,)``: for every column by their likelihood, the amplitude being profiled out
+    (Rasmussen and Williams, "Gaussian processes for machine learning", 2006, section 5.4).
     """
     values, vectors = np.linalg.eigh(kernel)
     rotated = vectors.T @ observed
     inverse = 1 / (np.maximum(values, 0) + NUGGETS[:, None])
-    misfit = inverse @ np.square(rotated) / len(observed)
-    fit = np.log(inverse).mean(axis=1)[:, None] - np.log(misfit + np.finfo(float).tiny)
+    amplitude = inverse @ np.square(rotated) / len(observed)
+    fit = np.log(inverse).mean(axis=1)[:, None] - np.log(amplitude + np.finfo(float).tiny)
+    too_small = NUGGETS[:, None] * amplitude < floor
+    too_small[-1] = False
+    fit[too_small] = -np.inf
     likelihood = np.exp((fit - fit.max(axis=0)) * (0.5 * len(observed) / CORRELATED))
     likelihood /= likelihood.sum(axis=0)
     return vectors @ (rotated * (inverse.T @ likelihood))
@@ -195,7 +217,7 @@ def _add_functions(
 
 
 def _cells(size: int, phase: int, edge: int) -> list[tuple[slice, np.ndarray]]:
-    """Cells of `edge` pixels along an axis, and the shares ``(n, 2)`` of the windows at both ends."""
+    """Cells of `edge` pixels along an axis, and shares ``(n, 2)`` of the windows at both ends."""
     cells = []
     for start in range(-phase, size, edge):
         span = slice(max(start, 0), min(start + edge, size))

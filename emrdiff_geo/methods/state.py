@@ -6,11 +6,11 @@ published
     the state is ``[X, pseudo-MSI]`` in the HSI's own ``L`` bands plus ``s``; the chain starts at
     ``A_0 = [Y, Z]`` (interpolated HSI, MSI), which is also what the guide encoder reads.
 universal
-    the state lives on fixed wavelength nodes and is the deviation from the prior, the local
-    regression, in units of what the global regression leaves unexplained in this scene. The chain
-    starts at ``A_0 = [0, M - P]``: no deviation from the prior ``P`` on the nodes, and for the
-    pseudo-MSI nodes what the MSI alone predicts, ``M``. The result is the prior in all bands plus
-    the deviation, evaluated at the bands.
+    the state lives on fixed wavelength nodes and is the deviation from the prior, that of
+    `gaussian_process`, in units of what the global regression leaves unexplained in this scene.
+    The chain starts at ``A_0 = [0, M - P]``: no deviation from the prior ``P`` on the nodes, and
+    for the pseudo-MSI nodes what the MSI alone predicts, ``M``. The result is the prior in all
+    bands plus the deviation, evaluated at the bands.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from ..edge import edge_weights
 from ..errors import MethodError
 from ..nodes import NODES_NM, PSEUDO_MSI_NM, NodeBasis, node_indices
 from ..statistics import SceneStatistics, WaldPair
-from .local_regression import fuse_local_regression
-from .options import MethodOptions
+from .gaussian_process import posterior_mean
+from .regression import back_project
 
 #: Least unit of a node's deviation, relative to the scene's scale.
 LEAST_UNIT = 2e-3
@@ -79,7 +79,7 @@ class ChainState:
 
 def universal_channels() -> tuple[int, int]:
     """Channels of the universal state and of its guide."""
-    return len(NODES_NM) + len(PSEUDO_MSI_NM), 4 * len(NODES_NM) + EXTRA_GUIDE
+    return len(NODES_NM) + len(PSEUDO_MSI_NM), 5 * len(NODES_NM) + EXTRA_GUIDE
 
 
 def node_units(statistics: SceneStatistics, basis: NodeBasis) -> tuple[np.ndarray, np.ndarray]:
@@ -120,7 +120,12 @@ def node_basis(statistics: SceneStatistics) -> NodeBasis:
     return NodeBasis.of(statistics.wavelength_nm, statistics.fwhm_nm)
 
 
-def universal_state(lr: np.ndarray, hr: np.ndarray, statistics: SceneStatistics) -> ChainState:
+def universal_state(
+    lr: np.ndarray,
+    hr: np.ndarray,
+    statistics: SceneStatistics,
+    origin: tuple[int, int] = (0, 0),
+) -> ChainState:
     """State of the `universal` variant for one tile.
 
     Parameters
@@ -129,13 +134,18 @@ def universal_state(lr: np.ndarray, hr: np.ndarray, statistics: SceneStatistics)
         ``(L, h, w)`` and ``(s, r h, r w)`` float32, without NaN.
     statistics : SceneStatistics
         Of the whole scene.
+    origin : (int, int)
+        Of the tile in the scene's fine grid.
     """
     basis = node_basis(statistics)
     unit, spread = (v[:, None, None] for v in node_units(statistics, basis))
     mask = basis.mask.astype(np.float32)
     degradation, slopes = statistics.degradation, statistics.slopes.astype(np.float32)
-    prior = fuse_local_regression(lr, hr, statistics, MethodOptions(), (0, 0))
+    explained = posterior_mean(lr, hr, statistics, origin)
+    prior = back_project(explained, lr, degradation)
     on_nodes = basis.project(prior)
+    # What no relation to the MSI explains, and back-projection only spread over the pixels.
+    spread_out = on_nodes - basis.project(explained)
     upsampled = degradation.up(basis.project(lr))
     msi = hr - statistics.msi_mean.astype(np.float32)[:, None, None]
     alone = np.tensordot(basis.to_nodes @ slopes.T, msi, axes=1)
@@ -150,6 +160,7 @@ def universal_state(lr: np.ndarray, hr: np.ndarray, statistics: SceneStatistics)
             on_nodes / np.float32(statistics.scale),
             (on_nodes - upsampled) / spread,
             alone / unit,
+            spread_out / unit,
             np.broadcast_to(mask[:, None, None], on_nodes.shape),
             edge[None],
             np.broadcast_to(scalars[:, None, None], (SCALARS, *size)),
@@ -255,8 +266,9 @@ def build_state(
     hr: np.ndarray,
     statistics: SceneStatistics,
     residual: str = "multimodal",
+    origin: tuple[int, int] = (0, 0),
 ) -> ChainState:
     """State of a tile for one of the two variants."""
     if variant == "universal":
-        return universal_state(lr, hr, statistics)
+        return universal_state(lr, hr, statistics, origin)
     return published_state(lr, hr, statistics, residual)
