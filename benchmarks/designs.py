@@ -24,6 +24,8 @@ from unittest import mock
 import numpy as np
 
 from emrdiff_geo.degrade import bicubic_up
+from emrdiff_geo.methods.local_regression import fuse_local_regression
+from emrdiff_geo.methods.options import MethodOptions
 from emrdiff_geo.methods.regression import fuse_regression
 from emrdiff_geo.nodes import NODES_NM, NodeBasis, node_indices
 from emrdiff_geo.training import train
@@ -40,6 +42,15 @@ BENCH = ("airport-1", "airport-2", "airport-3", "urban-1", "urban-2", "urban-4",
 HELD = ("hydice", "abu-beach-3", "abu-airport-4")
 
 Change = tuple[dict[str, object], dict[str, object]]
+
+
+def _prior(fuse) -> dict[str, object]:
+    """A classical method where the Gaussian process stands."""
+
+    def explained(lr, hr, statistics, origin):
+        return fuse(lr, hr, statistics, MethodOptions(), origin)
+
+    return {f"{STATE}.posterior_mean": explained}
 
 
 def _bicubic(lr, hr, statistics, options, origin):
@@ -82,8 +93,9 @@ _BETWEEN = tuple((a + b) / 2 for a, b in itertools.pairwise(NODES_NM))
 #: Row: options of `train`, and what is exchanged inside the package.
 ROWS: dict[str, Change] = {
     "as shipped": ({}, {}),
-    "prior: global regression": ({}, {f"{STATE}.fuse_local_regression": fuse_regression}),
-    "prior: bicubic": ({}, {f"{STATE}.fuse_local_regression": _bicubic}),
+    "prior: local regression": ({}, _prior(fuse_local_regression)),
+    "prior: global regression": ({}, _prior(fuse_regression)),
+    "prior: bicubic, back-projected": ({}, _prior(_bicubic)),
     "no data consistency": ({}, {f"{STATE}._low_pass": _no_filter}),
     "no pseudo-MSI in the state": (
         {},

@@ -109,7 +109,7 @@ def main() -> None:
     fuse = window_fuser(pair, statistics, args.method, options)
     whole_plan = plan_tiles(pair, 0, args.size)
     whole = fuse(whole_plan[0, 0])
-    prior_of = "local_regression" if args.method == "emrdiff" else "bicubic"
+    prior_of = "gaussian_process" if args.method == "emrdiff" else "bicubic"
     prior = window_fuser(pair, statistics, prior_of, options)(whole_plan[0, 0])
     unit = float(np.sqrt(np.mean((whole - prior) ** 2)))
     print(f"RMS of (fused - prior): {unit:.3f}, of fused: {np.sqrt(np.mean(whole**2)):.1f}")

@@ -37,6 +37,7 @@ def table(scene: Scene, weights: str, seeds: list[int]) -> dict[str, list[tuple[
     runs: dict[str, list[dict[str, object]]] = {
         "regression": [{"method": "regression"}],
         "local_regression": [{"method": "local_regression"}],
+        "gaussian_process": [{"method": "gaussian_process"}],
         "emrdiff": [{**learned, "seed": seed} for seed in seeds],
         "emrdiff, all": [{**learned, "seed": seeds[0], "self_check": False}],
     }

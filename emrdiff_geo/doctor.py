@@ -269,7 +269,7 @@ def _weights(found: Diagnosis) -> dict[str, Any]:
         found.add(
             "warning",
             "no weights are shipped with this build",
-            "use --method local_regression, or train weights with 'emrdiff train'",
+            "use --method gaussian_process, or train weights with 'emrdiff train'",
         )
     return shipped
 

@@ -213,7 +213,7 @@ def _emrdiff(case: Case) -> float:
         held, building = 4 * states + 2 * guide, (0, 0)
     # Sums of the samples and of their squares; the deviation on its way to all bands.
     told = 4 * states if case.options.samples > 1 else 0
-    told += 4 * case.n_hsi if case.options.uncertainty else 0
+    told += 4 * case.n_hsi + 60 if case.options.uncertainty else 0
     return told + max(held + 150 + 24 * network["width"], *building)
 
 

@@ -206,7 +206,7 @@ def test_results_can_be_whole_numbers(files, tmp_path, capsys):
 def test_methods_lists_what_can_be_named(capsys):
     assert run("methods") == 0
     text = capsys.readouterr().out
-    for name in ("bicubic", "regression", "local_regression", "emrdiff", "sentinel2a", "universal"):
+    for name in ("bicubic", "regression", "gaussian_process", "emrdiff", "sentinel2a", "universal"):
         assert name in text
     assert run("methods", "--json") == 0
     assert "nikon_d700" in json.loads(capsys.readouterr().out)["responses"]

@@ -63,7 +63,7 @@ def test_a_build_without_weights_is_only_warned_of(monkeypatch, tmp_path):
     found = doctor.Diagnosis()
     assert doctor._weights(found) == {}
     assert found.ok
-    assert "local_regression" in found.findings[0].cure
+    assert "gaussian_process" in found.findings[0].cure
 
 
 def test_a_missing_library_is_an_error_with_the_command_that_cures_it(monkeypatch):

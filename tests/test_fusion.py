@@ -155,7 +155,7 @@ def test_data_arrays_and_arrays_without_crs_work_too(scene):
 def test_without_wavelengths_the_error_names_three_ways_out(scene):
     hsi, msi, _ = scene
     bare = hsi.drop_vars("wavelength")
-    with pytest.raises(MethodError, match=r"local_regression"):
+    with pytest.raises(MethodError, match=r"gaussian_process"):
         fuse(bare, msi)
     named = fuse(bare, msi, wavelengths=(430, 900), device="cpu")["image"]
     np.testing.assert_allclose(named["wavelength"], hsi["wavelength"])

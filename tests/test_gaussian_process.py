@@ -5,7 +5,8 @@ from scenes import reference_cube, simulated
 from emrdiff_geo.degrade import Degradation
 from emrdiff_geo.methods import MethodOptions, get_method
 from emrdiff_geo.methods._colours import FEATURES, WIDTH, Colours
-from emrdiff_geo.methods.gaussian_process import STEP, WINDOW, _hat, _inside, _starts
+from emrdiff_geo.methods._process import STEP, WINDOW, Process
+from emrdiff_geo.methods.gaussian_process import posterior_deviation
 from emrdiff_geo.statistics import pair_statistics
 
 OPTIONS = MethodOptions()
@@ -87,7 +88,7 @@ def test_a_shift_that_nothing_corrects_is_not_taken_for_structure(monkeypatch):
     process = rmse(fused(lr, shifted, apart), wanted)
     assert process < 1.02 * rmse(fused(lr, shifted, apart, "regression"), wanted)
     monkeypatch.setattr(
-        "emrdiff_geo.methods.gaussian_process._least_nugget", lambda _, spectra: np.zeros(12)
+        "emrdiff_geo.methods._process.least_nugget", lambda _, spectra: np.zeros(12)
     )
     assert process < 0.99 * rmse(fused(lr, shifted, apart), wanted)
 
@@ -118,14 +119,36 @@ def test_one_band_each_a_flat_scene_and_negative_values():
 
 @pytest.mark.parametrize("origin", [0, 5, 6, 13])
 def test_shares_of_the_windows_sum_to_one(origin):
-    size = 29
-    total = np.zeros(size)
-    for start in _starts(size, origin):
-        assert (start + origin) % STEP == 0
-        span = _inside(start, size)
-        assert 0 < span.stop - span.start <= WINDOW
-        total[span] += _hat(span, start)
+    lr, hr, statistics, _ = coloured(4 * 29, 4)
+    process = Process.of(lr, hr, statistics, (4 * origin, 4 * origin + 8))
+    total = np.zeros((29, 29))
+    for window in process.windows():
+        for start, first, span in zip(window.start, (origin, origin + 2), window.at, strict=True):
+            assert (start + first) % STEP == 0
+            assert 0 < span.stop - span.start <= WINDOW
+        total[window.at] += window.share()
     np.testing.assert_allclose(total, 1)
+
+
+def test_the_deviation_tells_where_colours_are_new():
+    lr, hr, statistics, cube = coloured(128, 4)
+    known = posterior_deviation(lr, hr, statistics, (0, 0))
+    assert known.shape == cube.shape
+    assert known.dtype == np.float32
+    # One pixel of a colour that occurs nowhere else.
+    hr[:, 64, 64] = 3.0
+    strange = posterior_deviation(lr, hr, statistics, (0, 0))
+    assert (strange[2:, 64, 64] > 3 * known[2:, 64, 64]).all()
+    far = np.s_[2:, :24, :24]
+    np.testing.assert_allclose(strange[far], known[far], rtol=1e-4)
+    # In the units of the HSI.
+    scaled = pair_statistics(100 * lr, hr, statistics.degradation, None, None)
+    plain = pair_statistics(lr, hr, statistics.degradation, None, None)
+    np.testing.assert_allclose(
+        posterior_deviation(100 * lr, hr, scaled, (0, 0)),
+        100 * posterior_deviation(lr, hr, plain, (0, 0)),
+        rtol=1e-2,
+    )
 
 
 def test_features_are_those_of_a_gaussian_kernel():

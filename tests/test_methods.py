@@ -87,9 +87,9 @@ def test_each_classical_method_improves_on_the_one_before():
     lr, hr, statistics = simulated(cube, 4)
     scores = [
         psnr(get_method(n).fuse_tile(lr, hr, statistics, OPTIONS, (0, 0)), cube)
-        for n in ("bicubic", "regression", "local_regression")
+        for n in ("bicubic", "regression", "local_regression", "gaussian_process")
     ]
-    assert scores[0] < scores[1] < scores[2]
+    assert scores[0] < scores[1] < scores[2] < scores[3]
 
 
 def test_regression_is_exact_where_bands_are_linear_in_the_msi():
@@ -105,7 +105,7 @@ def test_regression_is_exact_where_bands_are_linear_in_the_msi():
         degradation,
         good=np.ones(6, bool),
     )
-    for name in ("regression", "local_regression"):
+    for name in ("regression", "local_regression", "gaussian_process"):
         fused = get_method(name).fuse_tile(lr, hr, statistics, OPTIONS, (0, 0))
         assert psnr(fused, cube) > 60
 

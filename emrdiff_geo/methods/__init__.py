@@ -98,7 +98,7 @@ METHODS: dict[str, Method] = {
             "emrdiff",
             "EMR-Diff: residual diffusion in five steps, from the Gaussian process on",
             fuse_emrdiff,
-            lambda r: max(64, _process_halo(r)),
+            lambda r: max(48, _process_halo(r)),
             prepare_emrdiff,
             fuse_with_uncertainty,
         ),

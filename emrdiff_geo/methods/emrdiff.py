@@ -246,7 +246,7 @@ def fuse_with_uncertainty(
     state, ends = _chain(lr, hr, statistics, options, origin)
     x0, spread = mean_and_spread(ends, options.samples, state.to_bands)
     fused = state.result(x0)
-    terms = error_terms(state, x0, spread, lr, hr, statistics)
+    terms = error_terms(state, x0, spread, lr, hr, statistics, origin)
     return fused, predicted_deviation(terms, options.calibration, fused.shape)
 
 

@@ -115,7 +115,7 @@ def node_basis(statistics: SceneStatistics) -> NodeBasis:
         raise MethodError(
             "the universal weights need the HSI's wavelengths: add them to the file, name a range "
             "with --wavelengths 400-2500 (in Python wavelengths=(400, 2500)), or use --method "
-            "local_regression"
+            "gaussian_process"
         )
     return NodeBasis.of(statistics.wavelength_nm, statistics.fwhm_nm)
 

@@ -1,7 +1,7 @@
 """How far the fused image may be off: a standard deviation for every pixel and band.
 
 The samples of the chain differ by a few per cent of the actual error only: the network has learned
-the mean of what is possible, and the noise hardly moves it. So the chain's spread is one of five
+the mean of what is possible, and the noise hardly moves it. So the chain's spread is one of six
 terms, all in the image's units, whose squares are added:
 
     sigma^2 = sum_i (w_i term_i)^2
@@ -10,11 +10,12 @@ terms, all in the image's units, whose squares are added:
 spread     standard deviation between the samples of the chain
 deviation  what the network has changed, |result - start of the chain|
 detail     what the prior has injected, |start of the chain - interpolated HSI|
+process    posterior standard deviation of the Gaussian process that the prior is
 local      around each HSI pixel, standard deviation of what the MSI's regression does not explain
 level      the same in the whole scene, one number a band
 ========== ======================================================================================
 
-The five weights are constants of the network's weights, fitted where the error is known, see
+The six weights are constants of the network's weights, fitted where the error is known, see
 `emrdiff_geo.training.calibrate`. A common factor comes from the pair itself: one ratio lower the
 HSI is the reference, and tells by how much the actual error exceeds the predicted one.
 """
@@ -28,19 +29,21 @@ import numpy as np
 
 from ..errors import MethodError
 from ..statistics import SceneStatistics
+from .gaussian_process import posterior_deviation
 from .local_regression import window_mean
 from .options import MethodOptions
 from .state import ChainState
 
 log = logging.getLogger(__name__)
 
-TERMS = ("spread", "deviation", "detail", "local", "level")
+TERMS = ("spread", "deviation", "detail", "process", "local", "level")
 #: For universal weights that nobody has calibrated: those of the first shipped ones. The factor at
 #: full resolution is expected to be ``factor * (factor one ratio lower) ** power``.
 DEFAULT = {
     "spread": 3.37,
     "deviation": 3.01,
     "detail": 0.057,
+    "process": 1.0,
     "local": 1.61,
     "level": 0.351,
     "factor": 1.48,
@@ -153,6 +156,7 @@ def error_terms(
     lr: np.ndarray,
     hr: np.ndarray,
     statistics: SceneStatistics,
+    origin: tuple[int, int] = (0, 0),
 ) -> Iterator[np.ndarray]:
     """Yield the terms in the order of `TERMS`, ``(L, H, W)`` float32 or what broadcasts to it.
 
@@ -162,13 +166,14 @@ def error_terms(
         Of the tile.
     x0, spread : ndarray
         From `mean_and_spread`.
-    lr, hr, statistics
+    lr, hr, statistics, origin
         As for the tile's state.
     """
     degradation = statistics.degradation
     yield spread
     yield np.tensordot(state.to_bands, (x0 - state.a0)[: state.n_hsi], axes=1)
     yield state.result(state.a0) - degradation.up(lr)
+    yield posterior_deviation(lr, hr, statistics, origin)
     yield degradation.up(_local_deviation(_unexplained(lr, hr, statistics)), "linear")
     level = np.sqrt(np.maximum(np.diag(statistics.residual_covariance), 0))
     yield level.astype(np.float32)[:, None, None]

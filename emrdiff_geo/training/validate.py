@@ -43,7 +43,7 @@ def validator(
     -------
     callable
         ``(model) -> {"psnr", "gain"}``: mean PSNR in dB, and its mean gain over the start of the
-        chain (local regression, or interpolation for the published variant).
+        chain (the Gaussian process, or interpolation for the published variant).
     """
     states = [state_and_target(pair, draw)[0] for pair in pairs]
 

@@ -29,7 +29,7 @@ from .base import (
     tif_objection,
 )
 
-METHODS = ("emrdiff", "local_regression", "regression", "bicubic")
+METHODS = ("emrdiff", "gaussian_process", "local_regression", "regression", "bicubic")
 _OPTIONS = {
     "METHOD": "--method",
     "WEIGHTS": "--weights",
@@ -60,8 +60,8 @@ class Fuse(EmrdiffAlgorithm):
         "<p>The images may differ in CRS, origin and extent, and the ratio of their pixels need be "
         "no whole number: the result lies on the multispectral image's own pixels. Both must show "
         "the same state of the ground.</p>"
-        "<p><b>Method</b>: <i>emrdiff</i> is the diffusion model; <i>local_regression</i> needs no "
-        "network and takes seconds; <i>regression</i> has one set of slopes for the scene; "
+        "<p><b>Method</b>: <i>emrdiff</i> is the diffusion model; <i>gaussian_process</i> needs no "
+        "network and takes seconds; <i>local_regression</i> and <i>regression</i> are simpler; "
         "<i>bicubic</i> only interpolates.</p>"
         "<p>What is left empty under Advanced is chosen by the engine. The result is loaded in "
         "natural colours, and a style is written beside it.</p>"
