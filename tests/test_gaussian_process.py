@@ -164,3 +164,15 @@ def test_features_are_those_of_a_gaussian_kernel():
     # Distances of features, in which what is taken off as their mean cancels.
     distance = np.square(features[:, :, None] - features[:, None]).sum(axis=0)
     np.testing.assert_allclose(distance, expected, atol=0.35)
+
+
+def test_one_band_has_no_hue_however_dark_it_is():
+    rng = np.random.default_rng(0)
+    hr = rng.uniform(0, 1, (1, 32, 32)).astype(np.float32)
+    hr[:, :8] = 1e-4
+    degradation = Degradation(4)
+    statistics = pair_statistics(degradation.down(2 * hr), hr, degradation, None, None)
+    inputs = Colours.of(statistics).inputs(hr)
+    assert np.isfinite(np.concatenate(list(inputs.features()))).all()
+    assert np.ptp(inputs.values) > 1
+    assert not inputs.hue.any()

@@ -86,7 +86,7 @@ class Colours:
         around = ndimage.gaussian_filter(near, (0, self.sigma, self.sigma), mode="nearest")
         relative = hr / self.bright
         brightness = np.maximum(relative.mean(axis=0), DARKEST).astype(np.float32)
-        hue = np.tensordot(self.hue_axes, relative / brightness - 1, axes=1)
+        hue = np.tensordot(self.hue_axes, (relative - relative.mean(axis=0)) / brightness, axes=1)
         return Inputs(np.concatenate([near, around]) * np.float32(np.sqrt(0.5)), hue, brightness)
 
 
@@ -143,9 +143,14 @@ def _directions(size: int, hues: bool) -> np.ndarray:
 
 
 def _axes(covariance: np.ndarray) -> np.ndarray:
-    """Matrix to axes whose variances are nearer to each other and 1 on the mean."""
+    """Matrix to axes whose variances are nearer to each other and 1 on the mean.
+
+    Axes along which nothing varies are zero.
+    """
     values, vectors = np.linalg.eigh(covariance)
-    values = np.maximum(values, 1e-6 * max(values[-1], np.finfo(np.float32).tiny))
-    scale = values ** (-WHITENING / 2)
-    scale *= np.sqrt(len(values) / np.sum(values * scale**2))
+    varies = values > 1e-6 * max(values[-1], np.finfo(np.float32).tiny)
+    scale = np.where(varies, np.where(varies, values, 1) ** (-WHITENING / 2), 0)
+    total = np.sum(values * scale**2)
+    if total > 0:
+        scale *= np.sqrt(len(values) / total)
     return (vectors * scale).T.astype(np.float32)
