@@ -5,7 +5,7 @@ from scenes import reference_cube, simulated
 from emrdiff_geo.degrade import Degradation
 from emrdiff_geo.methods import MethodOptions, get_method
 from emrdiff_geo.methods._colours import FEATURES, WIDTH, Colours
-from emrdiff_geo.methods._process import STEP, WINDOW, Process
+from emrdiff_geo.methods._posterior import STEP, WINDOW, Process
 from emrdiff_geo.methods.gaussian_process import posterior_deviation
 from emrdiff_geo.statistics import pair_statistics
 
@@ -88,7 +88,7 @@ def test_a_shift_that_nothing_corrects_is_not_taken_for_structure(monkeypatch):
     process = rmse(fused(lr, shifted, apart), wanted)
     assert process < 1.02 * rmse(fused(lr, shifted, apart, "regression"), wanted)
     monkeypatch.setattr(
-        "emrdiff_geo.methods._process.least_nugget", lambda _, spectra: np.zeros(12)
+        "emrdiff_geo.methods._posterior.least_nugget", lambda _, spectra: np.zeros(12)
     )
     assert process < 0.99 * rmse(fused(lr, shifted, apart), wanted)
 

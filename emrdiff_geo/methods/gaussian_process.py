@@ -9,7 +9,7 @@ area-to-point kriging (Kyriakidis, Geographical Analysis 36, 2004). The posterio
 pixels is the fused image, after back-projection.
 
 How much of an LR pixel the process need not explain, the nugget, is found in every window
-(`_process`) and for every spectral component by the likelihood, and is no less than what the two
+(`_posterior`) and for every spectral component by the likelihood, and is no less than what the two
 images disagree about. Nothing is learned beforehand.
 """
 
@@ -19,7 +19,7 @@ import numpy as np
 
 from ..degrade import Degradation
 from ..statistics import SceneStatistics
-from ._process import OFFSET_LENGTH, SLOPE_LENGTH, STEP, Process, Window, correlation, hat
+from ._posterior import OFFSET_LENGTH, SLOPE_LENGTH, STEP, Process, Window, correlation, hat
 from .options import MethodOptions
 from .regression import back_project
 
