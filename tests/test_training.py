@@ -13,7 +13,7 @@ from emrdiff_geo.fusion import fuse
 from emrdiff_geo.methods.state import universal_channels
 from emrdiff_geo.model.bafunet import BAFUNet, NetworkConfig
 from emrdiff_geo.model.weights import ModelConfig, load_state, read_config
-from emrdiff_geo.training import adapt, train
+from emrdiff_geo.training import adapt, checkpoint, train
 from emrdiff_geo.training.draws import DrawConfig, TrainingScene, draw_pair, state_and_target
 from emrdiff_geo.training.scenes import DrawDataset, SceneFile, batches, load_scene
 from emrdiff_geo.training.trainer import TrainConfig, Trainer
@@ -86,7 +86,8 @@ def test_the_same_number_gives_the_same_patches(scene_files):
     assert np.isfinite(first.x0).all()
 
 
-def test_a_resumed_run_is_the_unbroken_run(scene_files, tmp_path):
+def test_a_resumed_run_is_the_unbroken_run(scene_files, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "PIECE", 2**16)
     dataset = DrawDataset([SceneFile.parse(f) for f in scene_files], SMALL, 0)
 
     def trainer(folder):
@@ -99,6 +100,10 @@ def test_a_resumed_run_is_the_unbroken_run(scene_files, tmp_path):
     whole = trainer("whole")
     whole.run(feed(4))
     trainer("broken").run(feed(2))
+    pieces = sorted((tmp_path / "broken").glob("*.safetensors"))
+    assert len(pieces) > 2
+    # A tensor larger than a piece is one by itself.
+    assert max(p.stat().st_size for p in pieces) < 3 * 2**16
     resumed = trainer("broken")
     resumed.resume()
     assert resumed.step == 2
@@ -107,6 +112,11 @@ def test_a_resumed_run_is_the_unbroken_run(scene_files, tmp_path):
         torch.testing.assert_close(value, resumed.model.state_dict()[key], rtol=0, atol=0)
     for key, value in whole.ema.items():
         torch.testing.assert_close(value, resumed.ema[key], rtol=0, atol=0)
+    # Pieces of earlier steps are gone, and a piece that is missing is told.
+    assert all("-000004-" in p.name for p in (tmp_path / "broken").glob("*.safetensors"))
+    next((tmp_path / "broken").glob("*-0.safetensors")).unlink()
+    with pytest.raises(InputError, match="damaged"):
+        trainer("broken").resume()
 
 
 def test_training_lowers_the_loss():

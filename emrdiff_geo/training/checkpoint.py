@@ -1,18 +1,25 @@
-"""Resumable state of a training run: one safetensors file, its numbers in the header."""
+"""Resumable state of a training run: safetensors files of bounded size, and a JSON that names them.
+
+Pieces are bounded so that they can be taken to another machine. They are written under new names
+before the JSON is replaced: whenever a run is killed, what the JSON names is whole.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..errors import InputError
 
+#: Largest piece, bytes.
+PIECE = 15 * 2**20
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
@@ -23,12 +30,12 @@ def save_checkpoint(
     ema: dict[str, Tensor],
     values: dict[str, Any],
 ) -> None:
-    """Write weights, averaged weights and moments; the file is replaced at once.
+    """Write weights, averaged weights and moments; the earlier ones are replaced at once.
 
     Parameters
     ----------
     path : Path
-        File to write.
+        JSON file to write; the pieces go beside it.
     model, optimizer, ema
         What to keep.
     values : dict
@@ -40,9 +47,31 @@ def save_checkpoint(
         state = optimizer.state.get(parameter, {})
         tensors |= {f"{m}.{name}": state[m] for m in _MOMENTS if m in state}
     contiguous = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+    names = []
+    for number, piece in enumerate(_pieces(contiguous)):
+        names.append(f"{path.stem}-{values['step']:06}-{number}.safetensors")
+        partial = path.with_name(names[-1] + ".partial")
+        save_file(piece, partial)
+        partial.replace(path.with_name(names[-1]))
     partial = path.with_name(path.name + ".partial")
-    save_file(contiguous, partial, metadata={"values": json.dumps(values)})
+    partial.write_text(json.dumps({"values": values, "pieces": names}), encoding="utf-8")
     partial.replace(path)
+    for old in path.parent.glob(f"{path.stem}-*.safetensors"):
+        if old.name not in names:
+            old.unlink()
+
+
+def _pieces(tensors: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
+    """Divide tensors, in their order, into pieces of at most `PIECE` bytes or of one tensor."""
+    piece: dict[str, Tensor] = {}
+    size = 0
+    for name, tensor in tensors.items():
+        if piece and size + tensor.nbytes > PIECE:
+            yield piece
+            piece, size = {}, 0
+        piece[name] = tensor
+        size += tensor.nbytes
+    yield piece
 
 
 def load_checkpoint(
@@ -65,11 +94,12 @@ def load_checkpoint(
     if not path.is_file():
         raise InputError(f"there is nothing to resume in {path.parent}: start without --resume")
     try:
-        with safe_open(path, "pt") as file:
-            values = json.loads(file.metadata()["values"])
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        found = json.loads(path.read_text(encoding="utf-8"))
+        values, tensors = found["values"], {}
+        for name in found["pieces"]:
+            tensors |= load_file(path.with_name(Path(name).name))
         model.load_state_dict(_part(tensors, "model."))
-    except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError):
+    except (SafetensorError, RuntimeError, KeyError, TypeError, ValueError, OSError):
         raise InputError(
             f"the checkpoint in {path.parent} is damaged or of another network: start in a new "
             "folder"

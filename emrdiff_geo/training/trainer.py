@@ -24,7 +24,7 @@ from .checkpoint import load_checkpoint, save_checkpoint
 
 log = logging.getLogger(__name__)
 
-CHECKPOINT = "checkpoint.safetensors"
+CHECKPOINT = "checkpoint.json"
 
 Batch = dict[str, Tensor]
 #: (step, total steps, loss, validation metrics or None)
