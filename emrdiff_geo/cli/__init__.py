@@ -17,6 +17,7 @@ import traceback
 import warnings
 from collections.abc import Sequence
 
+from .._process import keep_freed
 from .context import BAD_INPUT, CANCELLED, FAILED, Context, one_line
 from .logs import log_to
 from .parser import build_parser
@@ -47,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.command is None:
         parser.print_help(sys.stderr)
         return BAD_INPUT
+    keep_freed()
     return _run(args)
 
 
