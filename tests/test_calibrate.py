@@ -18,7 +18,7 @@ from emrdiff_geo.training.calibrate import (
 )
 from emrdiff_geo.weightfiles import weights_path
 
-TRUE = np.array([4.0, 2.0, 0.5, 1.0, 0.7])
+TRUE = np.array([4.0, 2.0, 0.5, 1.5, 1.0, 0.7])
 
 
 def drawn(seed, scene="a", scale=1.0, count=20_000, lower=True):

@@ -37,17 +37,17 @@ from .state import ChainState
 log = logging.getLogger(__name__)
 
 TERMS = ("spread", "deviation", "detail", "process", "local", "level")
-#: For universal weights that nobody has calibrated: those of the first shipped ones. The factor at
-#: full resolution is expected to be ``factor * (factor one ratio lower) ** power``.
+#: For universal weights that nobody has calibrated: those of the shipped ones. The factor at full
+#: resolution is expected to be ``factor * (factor one ratio lower) ** power``.
 DEFAULT = {
-    "spread": 3.37,
-    "deviation": 3.01,
-    "detail": 0.057,
-    "process": 1.0,
-    "local": 1.61,
-    "level": 0.351,
-    "factor": 1.48,
-    "power": 0.622,
+    "spread": 2.625,
+    "deviation": 3.169,
+    "detail": 0.044,
+    "process": 1.956,
+    "local": 1.338,
+    "level": 0.356,
+    "factor": 1.635,
+    "power": 0.269,
 }
 #: Bounds of the common factor: a small scene must not spoil everything.
 FACTORS = (0.2, 5.0)
