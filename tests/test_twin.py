@@ -13,6 +13,7 @@ from sink_scene import SUFFIXES, digest, read
 from emrdiff_geo._gathering import GatheringSink
 from emrdiff_geo.errors import OutputError, ResumeError
 from emrdiff_geo.fusion import UNCERTAINTY_NOTE, fuse_to_file
+from emrdiff_geo.methods.uncertainty import TERMS
 from emrdiff_geo.pipeline import Run
 from emrdiff_geo.recorded import read_provenance
 
@@ -110,7 +111,7 @@ def test_both_have_their_values_and_say_what_they_are(scene, tmp_path, suffix):
     assert UNCERTAINTY_NOTE not in made.notes
     assert made.parameters == beside.parameters
     assert made.parameters["samples"] == 2
-    assert len(made.parameters["calibration"]) == 5
+    assert len(made.parameters["calibration"]) == len(TERMS)
 
 
 def test_one_may_be_a_geotiff_and_the_other_zarr(scene, tmp_path, unbroken):
