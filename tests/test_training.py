@@ -207,6 +207,13 @@ def test_adaptation_refuses_what_is_too_small(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_adaptation_refuses_to_learn_at_a_far_lower_ratio(tmp_path):
+    hsi, msi, _ = pair(272, 272, 8)
+    with pytest.raises(EmrdiffError, match=r"ratio 2 only, too far from the pair's 8.* 48 x 48"):
+        adapt(hsi, msi, tmp_path / "own.safetensors", steps=1, device="cpu")
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_card_tells_the_pace(scene_files, tmp_path):
     out = tmp_path / "run"
     result = train(scene_files, out, steps=2, width=8, workers=0, device="cpu")

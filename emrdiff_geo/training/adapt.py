@@ -7,6 +7,7 @@ out: where adaptation does not help there, the weights stay as they were.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from ..model.bafunet import BAFUNet
 from ..model.weights import ModelConfig, load_state, read_config, save_weights
 from ..optics import AUTO, resolve_psf
 from ..statistics import WaldPair, good_bands
-from ..wald import one_ratio_lower
+from ..wald import LEAST, one_ratio_lower
 from ..weightfiles import digest, weights_path
 from .draws import DrawConfig, Patches, cut_patches
 from .scenes import batches
@@ -32,6 +33,9 @@ from .validate import psnr
 
 #: Share of the degraded scene that is held out.
 HELD_OUT = 0.25
+#: Largest quotient of the pair's ratio and the one that it is learned at. What helps at ratio 2 may
+#: do harm at 8, see docs/training.
+FARTHEST = 2.0
 #: Gain on the held-out part from which adapted weights are kept, dB.
 LEAST_GAIN = 0.02
 
@@ -125,6 +129,7 @@ def adapt(
     pair = open_pair(hsi, msi, ratio, wavelengths)[0]
     good = good_bands(pair.hsi.read, pair.lr_shape, pair.hsi_bands.good)
     draw, valid = one_ratio_lower(pair, resolve_psf(pair, psf), good)
+    _check_ratio(pair.ratio, draw)
     if draw.statistics.wavelength_nm is None:
         raise MethodError("adaptation needs the HSI's wavelengths: name a range with wavelengths")
     device = resolve_device(device)
@@ -157,6 +162,17 @@ def adapt(
     card = replace(card, training={**card.training, "adaptation": {"from": digest(path), **told}})
     save_weights(out, trainer.ema if better else load_state(path), card, torch.float16)
     return {"weights": str(out), "steps": trainer.step, **told}
+
+
+def _check_ratio(ratio: int, draw: WaldPair) -> None:
+    lower, (height, width) = draw.statistics.ratio, draw.reference.shape[1:]
+    if ratio > FARTHEST * lower:
+        needed = LEAST * math.ceil(ratio / FARTHEST)
+        raise InputError(
+            f"the HSI's {height} x {width} pixels allow to learn at ratio {lower} only, too far "
+            f"from the pair's {ratio}: adaptation needs {needed} x {needed}, fuse with the "
+            "unadapted weights"
+        )
 
 
 def _checked_out(out: Path, overwrite: bool) -> Path:
