@@ -157,7 +157,7 @@ def test_features_are_those_of_a_gaussian_kernel():
     none, one = np.zeros((1, 1, 1), np.float32), np.ones((1, 1, 1), np.float32)
     colours = Colours(none, plain, one, plain, sigma=1.0)
     values = np.repeat(np.linspace(-2, 2, 9, dtype=np.float32)[None, :, None], 64, axis=2)
-    inputs = colours.inputs(values)
+    inputs = colours.inputs(values, colours.axes(values))
     features = np.concatenate(list(inputs.features()))[:FEATURES, :, 0]
     x = inputs.values[:, :, 0]
     expected = 2 - 2 * np.exp(-np.square(x[:, :, None] - x[:, None]).sum(axis=0) / (2 * WIDTH**2))
@@ -172,7 +172,8 @@ def test_one_band_has_no_hue_however_dark_it_is():
     hr[:, :8] = 1e-4
     degradation = Degradation(4)
     statistics = pair_statistics(degradation.down(2 * hr), hr, degradation, None, None)
-    inputs = Colours.of(statistics).inputs(hr)
+    colours = Colours.of(statistics)
+    inputs = colours.inputs(hr, colours.axes(hr))
     assert np.isfinite(np.concatenate(list(inputs.features()))).all()
     assert np.ptp(inputs.values) > 1
     assert not inputs.hue.any()

@@ -1,3 +1,4 @@
+import platform
 import subprocess
 import sys
 
@@ -29,12 +30,8 @@ def test_memory_of_this_process_is_known_and_can_be_managed_anywhere():
     assert resident_bytes() > 2**20
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="glibc only")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc only")
 def test_freed_memory_serves_the_next_array():
-    import platform
-
-    if platform.libc_ver()[0] != "glibc":
-        pytest.skip("glibc only")
     # Pages of one array instead of twenty.
     assert cleared("keep") < 0.2 * cleared()
 

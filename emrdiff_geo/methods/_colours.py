@@ -80,9 +80,8 @@ class Colours:
         """Deviations of MSI pixels ``(s, y, x)`` on axes of unit variance, as ``(s, y, x)``."""
         return np.tensordot(self.to_axes, hr - self.mean, axes=1)
 
-    def inputs(self, hr: np.ndarray) -> Inputs:
-        """What the features of an image are computed from."""
-        near = self.axes(hr)
+    def inputs(self, hr: np.ndarray, near: np.ndarray) -> Inputs:
+        """What the features of an image are computed from; `near` are its `axes`."""
         around = ndimage.gaussian_filter(near, (0, self.sigma, self.sigma), mode="nearest")
         relative = hr / self.bright
         brightness = np.maximum(relative.mean(axis=0), DARKEST).astype(np.float32)

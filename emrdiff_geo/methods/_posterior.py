@@ -14,6 +14,7 @@ import numpy as np
 
 from ..statistics import SceneStatistics
 from ._colours import Colours, Inputs
+from .regression import regressed
 
 #: Edge of a window, LR pixels, and how far windows lie apart.
 WINDOW = 12
@@ -154,20 +155,17 @@ class Process:
     ) -> Process:
         """Process of a tile; arguments as for a fusion method, `origin` in HR pixels."""
         degradation = statistics.degradation
-        mean_m, mean_h = (
-            m.astype(np.float32)[:, None, None] for m in (statistics.msi_mean, statistics.hsi_mean)
-        )
-        regressed = np.tensordot(statistics.slopes.T.astype(np.float32), hr - mean_m, axes=1)
-        regressed += mean_h
+        explained = regressed(hr, statistics)
         _, vectors = np.linalg.eigh(statistics.residual_covariance)
         spectra = vectors[:, ::-1][:, :COMPONENTS].T.astype(np.float32)
         colours = Colours.of(statistics)
-        bands = colours.axes(hr) / np.float32(np.sqrt(len(hr)))
-        inputs = colours.inputs(hr)
+        axes = colours.axes(hr)
+        bands = axes / np.float32(np.sqrt(len(hr)))
+        inputs = colours.inputs(hr, axes)
         return cls(
-            regressed=regressed,
+            regressed=explained,
             spectra=spectra,
-            observed=np.tensordot(spectra, lr - degradation.down(regressed), axes=1),
+            observed=np.tensordot(spectra, lr - degradation.down(explained), axes=1),
             bands=bands,
             seen_bands=degradation.down(bands),
             inputs=inputs,

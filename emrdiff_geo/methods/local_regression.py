@@ -19,7 +19,7 @@ import numpy as np
 
 from ..statistics import SceneStatistics
 from .options import MethodOptions
-from .regression import back_project, msi_detail
+from .regression import back_project, msi_detail, regressed
 
 #: Standard deviation of the window, in LR pixels.
 WINDOW = 1.0
@@ -86,10 +86,7 @@ def fuse_local_regression(
     degradation = statistics.degradation
     slopes = statistics.slopes.astype(np.float32)
     msi_lr = degradation.down(hr)
-    mean_m, mean_h = (
-        m.astype(np.float32)[:, None, None] for m in (statistics.msi_mean, statistics.hsi_mean)
-    )
-    residual = lr - mean_h - np.tensordot(slopes.T, msi_lr - mean_m, axes=1)
+    residual = lr - regressed(msi_lr, statistics)
     stabiliser = SHRINKAGE * statistics.msi_covariance + statistics.noise
     corrections = slope_corrections(msi_lr, residual, stabiliser)
     fused = degradation.up(lr)

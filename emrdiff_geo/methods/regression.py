@@ -43,6 +43,16 @@ def back_project(
     return image
 
 
+def regressed(msi: np.ndarray, statistics: SceneStatistics) -> np.ndarray:
+    """What the scene's global regression tells of the HSI, ``(L, y, x)``, from ``(s, y, x)``."""
+    mean_m, mean_h = (
+        m.astype(np.float32)[:, None, None] for m in (statistics.msi_mean, statistics.hsi_mean)
+    )
+    image = np.tensordot(statistics.slopes.T.astype(np.float32), msi - mean_m, axes=1)
+    image += mean_h
+    return image
+
+
 def msi_detail(hr: np.ndarray, degradation: Degradation) -> np.ndarray:
     """What degrading takes away from the MSI, ``(s, r h, r w)``, in its units."""
     return hr - degradation.up(degradation.down(hr))

@@ -32,6 +32,7 @@ from ..statistics import SceneStatistics
 from .gaussian_process import posterior_deviation
 from .local_regression import window_mean
 from .options import MethodOptions
+from .regression import regressed
 from .state import ChainState
 
 log = logging.getLogger(__name__)
@@ -191,12 +192,7 @@ def predicted_deviation(
 
 def _unexplained(lr: np.ndarray, hr: np.ndarray, statistics: SceneStatistics) -> np.ndarray:
     """What the global regression on the MSI leaves of the HSI, ``(L, h, w)``."""
-    mean_m, mean_h = (
-        m.astype(np.float32)[:, None, None] for m in (statistics.msi_mean, statistics.hsi_mean)
-    )
-    slopes = statistics.slopes.astype(np.float32)
-    msi = statistics.degradation.down(hr) - mean_m
-    return lr - mean_h - np.tensordot(slopes.T, msi, axes=1)
+    return lr - regressed(statistics.degradation.down(hr), statistics)
 
 
 def _local_deviation(image: np.ndarray) -> np.ndarray:

@@ -56,7 +56,7 @@ def save_checkpoint(
     partial = path.with_name(path.name + ".partial")
     partial.write_text(json.dumps({"values": values, "pieces": names}), encoding="utf-8")
     partial.replace(path)
-    for old in path.parent.glob(f"{path.stem}-*.safetensors"):
+    for old in path.parent.glob(f"{path.stem}-*"):
         if old.name not in names:
             old.unlink()
 
