@@ -32,7 +32,7 @@ def measure(method: str, edge: int, n_hsi: int, n_msi: int, ratio: int) -> tuple
     """Peak and projection of a tile, and what the process had before, in bytes."""
     from emrdiff_geo.degrade import Degradation
     from emrdiff_geo.memory import Case, tile_bytes
-    from emrdiff_geo.methods import MethodOptions, get_method
+    from emrdiff_geo.methods import MethodOptions, Place, get_method
     from emrdiff_geo.statistics import pair_statistics
 
     draws = np.random.default_rng(0)
@@ -50,9 +50,9 @@ def measure(method: str, edge: int, n_hsi: int, n_msi: int, ratio: int) -> tuple
     if chosen.prepare is not None:
         options = chosen.prepare(options, statistics, lambda: None)
     small = lr[:, :4, :4].copy(), hr[:, : 4 * ratio, : 4 * ratio].copy()
-    chosen.fuse_tile(*small, statistics, options, (0, 0))
+    chosen.fuse_tile(*small, statistics, options, Place())
     before = _memory("VmRSS")
-    chosen.fuse_tile(lr, hr, statistics, options, (0, 0))
+    chosen.fuse_tile(lr, hr, statistics, options, Place())
     case = Case(n_hsi, n_msi, ratio, False, (edge, edge), method, options)
     core = 4 * n_hsi * edge * edge // 4
     return _memory("VmHWM") - before, tile_bytes(case, edge * edge, core), before

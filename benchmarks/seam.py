@@ -25,7 +25,7 @@ from emrdiff_geo.degrade import Degradation
 from emrdiff_geo.fusion import open_pair
 from emrdiff_geo.grid import Pair
 from emrdiff_geo.measuring import measure_scene
-from emrdiff_geo.methods import MethodOptions, get_method
+from emrdiff_geo.methods import MethodOptions, Place, get_method
 from emrdiff_geo.statistics import SceneStatistics, fill_invalid
 from emrdiff_geo.tiling import Tile, TilePlan, plan_tiles
 
@@ -38,29 +38,32 @@ RAMPS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "linear": lambda x: np.clip((x + 1) / 2, 0, 1).astype(np.float32),
     "hann": lambda x: (0.5 + 0.5 * np.sin(np.pi / 2 * np.clip(x, -1, 1))).astype(np.float32),
 }
-_FuseWindow = Callable[[Tile], np.ndarray]
+_FuseWindow = Callable[[Tile, int], np.ndarray]
 
 
 def window_fuser(pair: Pair, statistics: SceneStatistics, method: str, options) -> _FuseWindow:
-    """Function that fuses all of a tile's window."""
+    """Function that fuses a tile's window, as the core and so many pixels around it need it."""
 
-    def fuse(tile: Tile) -> np.ndarray:
+    def fuse(tile: Tile, margin: int) -> np.ndarray:
         rows, cols = (span.as_slice() for span in tile.window)
         hr, _ = fill_invalid(pair.msi.read(rows, cols))
         coarse = (slice(s.start // pair.ratio, s.stop // pair.ratio) for s in (rows, cols))
         lr, _ = fill_invalid(pair.hsi.read(*coarse)[statistics.good])
-        return get_method(method).fuse_tile(lr, hr, statistics, options, tile.origin)
+        inner = tuple(slice(max(s.start - margin, 0), s.stop + margin) for s in tile.inner)
+        place = Place(tile.origin, inner)
+        return get_method(method).fuse_tile(lr, hr, statistics, options, place)
 
     return fuse
 
 
 def assembled(plan: TilePlan, fuse: _FuseWindow, bands: int) -> dict[str, np.ndarray]:
-    """The scene put together by every blend, each tile fused once."""
+    """The scene put together by every blend."""
     out = {name: np.zeros((bands, *plan.frame), np.float32) for name in RAMPS}
     for tile in plan:
-        fused = fuse(tile)
+        alone, around = (fuse(tile, margin) for margin in (0, plan.halo // 2))
         rows, cols = (span.as_slice() for span in tile.window)
         for name, ramp in RAMPS.items():
+            fused = alone if name == "crop" else around
             y, x = (_weights(plan, tile, axis, ramp) for axis in (0, 1))
             out[name][:, rows, cols] += fused * y[:, None] * x
     return out
@@ -108,9 +111,9 @@ def main() -> None:
         options = method.prepare(options, statistics, lambda: None)
     fuse = window_fuser(pair, statistics, args.method, options)
     whole_plan = plan_tiles(pair, 0, args.size)
-    whole = fuse(whole_plan[0, 0])
+    whole = fuse(whole_plan[0, 0], 0)
     prior_of = "gaussian_process" if args.method == "emrdiff" else "bicubic"
-    prior = window_fuser(pair, statistics, prior_of, options)(whole_plan[0, 0])
+    prior = window_fuser(pair, statistics, prior_of, options)(whole_plan[0, 0], 0)
     unit = float(np.sqrt(np.mean((whole - prior) ** 2)))
     print(f"RMS of (fused - prior): {unit:.3f}, of fused: {np.sqrt(np.mean(whole**2)):.1f}")
     rows, pictures = [], {"whole": whole - prior}

@@ -18,6 +18,8 @@ from .sources import ResampledSource
 ROUNDS = 4
 #: Share of an HSI pixel that must lie in a tile for its mean to be known there.
 WHOLE = 0.999
+#: HSI pixels around a window from which it is corrected.
+MARGIN = 4
 
 
 def agree_with_hsi(

@@ -14,10 +14,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from . import agreement
 from ._cog import window_shape
 from .errors import InputError, MethodError, WeightsError
 from .grid import Pair
 from .methods import MethodOptions, get_method
+from .methods.emrdiff import REACH
 from .tiling import TilePlan, plan_tiles
 from .wald import LARGEST
 from .weightfiles import weights_path
@@ -161,16 +163,23 @@ def project(case: Case, plan: TilePlan, at_once: int = 1, check_edge: int = LARG
         resident=(WITH_TORCH if case.learned else PLAIN) + network,
         measuring=_measuring(case),
         checking=checked,
-        tile=tile_bytes(case, window, core),
+        tile=tile_bytes(case, window, core, _chain_pixels(case, plan) / window),
         at_once=at_once,
         writing=_writing(case, plan, core),
     )
 
 
-def tile_bytes(case: Case, pixels: int, core: int = 0) -> int:
-    """Bytes of one tile whose window has so many HR pixels and whose result so many bytes."""
+def _chain_pixels(case: Case, plan: TilePlan) -> int:
+    """Pixels of a tile's window on which a chain runs, at most."""
+    margin = REACH + case.ratio * (1 + agreement.MARGIN * case.resampled)
+    rows, cols = (min(plan.tile + 2 * margin, n) for n in plan.window_shape)
+    return rows * cols
+
+
+def tile_bytes(case: Case, pixels: int, core: int = 0, share: float = 1.0) -> int:
+    """Bytes of a tile: HR pixels of its window, bytes of its result, share that a chain sees."""
     bands, msi = case.n_hsi, case.n_msi
-    fusing = _METHODS[case.method](case)
+    fusing = _emrdiff(case, share) if case.learned else _CLASSICAL[case.method](case)
     # Fused window, its means over HSI pixels on the way back, and two sparse matrices.
     agreeing = 4.5 * bands + 64 if case.resampled else 0
     reading = 3 * msi + 8
@@ -203,27 +212,27 @@ def _gaussian_process(case: Case) -> float:
     return max(case.n_hsi * (2.2 + 1.2 / case.ratio), case.n_hsi + features)
 
 
-def _emrdiff(case: Case) -> float:
+def _emrdiff(case: Case, share: float) -> float:
     network = _network(case.options)
     states, guide = network["in_channels"], network["guide_channels"]
+    held = guide + 4 * states + 150 + 24 * network["width"]
+    stages = [case.n_hsi + share * held, (2 + share) * case.n_hsi]
     if network["universal"]:
-        held = case.n_hsi + 4 * states + guide
-        building = _gaussian_process(case), case.n_hsi + 3 * guide
+        stages += [_gaussian_process(case), 2 * case.n_hsi + share * 3 * guide]
     else:
-        held, building = 4 * states + 2 * guide, (0, 0)
+        stages += [2 * guide + share * (held + guide)]
     # Sums of the samples and of their squares; the deviation on its way to all bands.
     told = 4 * states if case.options.samples > 1 else 0
     told += 4 * case.n_hsi + 60 if case.options.uncertainty else 0
-    return told + max(held + 150 + 24 * network["width"], *building)
+    return told + max(stages)
 
 
 #: Floats per HR pixel of a tile's window.
-_METHODS = {
+_CLASSICAL = {
     "bicubic": _bicubic,
     "regression": _regression,
     "local_regression": _local_regression,
     "gaussian_process": _gaussian_process,
-    "emrdiff": _emrdiff,
 }
 
 

@@ -12,15 +12,15 @@ from functools import partial
 import numpy as np
 
 from ._threads import one_blas_thread
-from .agreement import agree_with_hsi
+from .agreement import MARGIN, agree_with_hsi
 from .degrade import Degradation
 from .errors import InputError
 from .grid import Pair
 from .measuring import measure_scene
-from .methods import MethodOptions, get_method
+from .methods import MethodOptions, Part, Place, get_method
 from .optics import AUTO, resolve_psf
 from .statistics import Over, SceneStatistics, WaldPair, fill_invalid
-from .tiling import Span, TilePlan, plan_tiles
+from .tiling import Span, Tile, TilePlan, plan_tiles
 from .wald import LARGEST, one_ratio_lower
 
 
@@ -74,21 +74,28 @@ class Run:
         out = np.full(shape, np.nan, np.float32)
         valid = valid[tile.inner]
         if valid.any():
-            fused, *deviation = self._fuse(lr, hr, tile.origin)
+            fused, *deviation = self._fuse(lr, hr, Place(tile.origin, self._wanted(tile, hr)))
             window = rows.as_slice(), cols.as_slice()
             fused = agree_with_hsi(fused, self.pair, *window, self.statistics.good)
             for image, part in zip((fused, *deviation), np.split(out, parts), strict=True):
                 part[self.statistics.good] = np.where(valid, image[:, *tile.inner], np.nan)
         return out
 
-    def _fuse(
-        self, lr: np.ndarray, hr: np.ndarray, origin: tuple[int, int]
-    ) -> tuple[np.ndarray, ...]:
+    def _fuse(self, lr: np.ndarray, hr: np.ndarray, place: Place) -> tuple[np.ndarray, ...]:
         method = get_method(self.method)
-        known = lr, hr, self.statistics, self.options, origin
+        known = lr, hr, self.statistics, self.options, place
         if self.options.uncertainty and method.with_uncertainty is not None:
             return method.with_uncertainty(*known)
         return (method.fuse_tile(*known),)
+
+    def _wanted(self, tile: Tile, hr: np.ndarray) -> Part:
+        """The tile's core, and around it what its agreement with the HSI's own pixels sees."""
+        margin = MARGIN * self.plan.ratio if self.pair.resampled else 0
+        rows, cols = (
+            slice(max(s.start - margin, 0), min(s.stop + margin, n))
+            for s, n in zip(tile.inner, hr.shape[1:], strict=True)
+        )
+        return rows, cols
 
     def _coarse(self, span: Span) -> slice:
         return slice(span.start // self.plan.ratio, span.stop // self.plan.ratio)

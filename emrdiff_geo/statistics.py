@@ -70,6 +70,8 @@ class SceneStatistics:
         ``(s, s)`` covariance of the noise of the MSI's pixels, see `noise_level`.
     wavelength_nm, fwhm_nm : ndarray or None
         ``(L,)`` centres and widths of the good bands.
+    coarser : bool
+        Whether the fine image is a degraded one, whose pixels are no sensor's own.
     """
 
     degradation: Degradation
@@ -81,6 +83,7 @@ class SceneStatistics:
     noise: np.ndarray
     wavelength_nm: np.ndarray | None = field(default=None)
     fwhm_nm: np.ndarray | None = field(default=None)
+    coarser: bool = False
 
     def __getstate__(self) -> dict[str, Any]:
         # What follows from the moments is computed again where it is needed, not sent along.

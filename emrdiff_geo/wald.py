@@ -6,6 +6,8 @@ Photogrammetric Engineering and Remote Sensing 63, 1997.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from .degrade import Degradation
@@ -84,6 +86,7 @@ def one_ratio_lower(
         None if wavelength is None else wavelength[good],
         None if fwhm is None else fwhm[good],
     )
+    statistics = replace(statistics, coarser=True)
     return WaldPair(lr, degraded, reference, statistics), valid[:height, :width]
 
 

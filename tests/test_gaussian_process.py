@@ -3,7 +3,7 @@ import pytest
 from scenes import reference_cube, simulated
 
 from emrdiff_geo.degrade import Degradation
-from emrdiff_geo.methods import MethodOptions, get_method
+from emrdiff_geo.methods import MethodOptions, Place, get_method
 from emrdiff_geo.methods._colours import FEATURES, WIDTH, Colours
 from emrdiff_geo.methods._posterior import STEP, WINDOW, Process
 from emrdiff_geo.methods.gaussian_process import posterior_deviation
@@ -13,7 +13,7 @@ OPTIONS = MethodOptions()
 
 
 def fused(lr, hr, statistics, name="gaussian_process", origin=(0, 0)):
-    return get_method(name).fuse_tile(lr, hr, statistics, OPTIONS, origin)
+    return get_method(name).fuse_tile(lr, hr, statistics, OPTIONS, Place(origin))
 
 
 def rmse(image, reference):

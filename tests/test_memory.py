@@ -16,7 +16,7 @@ from emrdiff_geo.errors import InputError, MethodError
 from emrdiff_geo.fusion import fuse_to_file, plan_fusion
 from emrdiff_geo.grid import pair_scenes
 from emrdiff_geo.memory import Case, fit, format_bytes, parse_bytes, tile_bytes
-from emrdiff_geo.methods import METHODS, MethodOptions
+from emrdiff_geo.methods import METHODS, MethodOptions, Place
 from emrdiff_geo.workers import Threads
 
 MB = 10**6
@@ -59,9 +59,9 @@ def test_a_tile_stays_within_its_projection(method, bands, ratio):
     lr, hr, statistics = simulated(reference_cube(192, 192, bands), ratio)
     case = Case(bands, 4, ratio, False, (192, 192), method, MethodOptions())
     fuse = METHODS[method].fuse_tile
-    fuse(lr, hr, statistics, MethodOptions(), (0, 0))  # matrices that stay are made once
+    fuse(lr, hr, statistics, MethodOptions(), Place())  # matrices that stay are made once
     tracemalloc.start()
-    fuse(lr, hr, statistics, MethodOptions(), (0, 0))
+    fuse(lr, hr, statistics, MethodOptions(), Place())
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak <= tile_bytes(case, 192 * 192)

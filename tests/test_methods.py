@@ -10,9 +10,9 @@ from scenes import reference_cube, simulated
 
 from emrdiff_geo.degrade import Degradation
 from emrdiff_geo.errors import MethodError, WeightsError
-from emrdiff_geo.methods import METHODS, MethodOptions, get_method
-from emrdiff_geo.methods.emrdiff import kept_share
-from emrdiff_geo.methods.state import universal_channels, universal_state
+from emrdiff_geo.methods import METHODS, WHOLE, MethodOptions, Place, get_method
+from emrdiff_geo.methods.emrdiff import chain_part, kept_share
+from emrdiff_geo.methods.state import build_state, universal_channels, universal_state
 from emrdiff_geo.model.bafunet import BAFUNet, NetworkConfig
 from emrdiff_geo.model.weights import ModelConfig, save_weights
 from emrdiff_geo.sensors import load_response
@@ -37,11 +37,11 @@ def test_contract(name, ratio):
     before = lr.copy(), hr.copy()
     method = get_method(name)
     options = prepared(method, statistics)
-    fused = method.fuse_tile(lr, hr, statistics, options, (0, 0))
+    fused = method.fuse_tile(lr, hr, statistics, options, Place())
     assert fused.shape == cube.shape
     assert fused.dtype == np.float32
     assert np.isfinite(fused).all()
-    again = method.fuse_tile(lr, hr, statistics, options, (0, 0))
+    again = method.fuse_tile(lr, hr, statistics, options, Place())
     np.testing.assert_array_equal(fused, again)
     np.testing.assert_array_equal(lr, before[0])
     np.testing.assert_array_equal(hr, before[1])
@@ -58,7 +58,7 @@ def test_a_constant_scene_stays_constant(name):
     cube = np.full((12, 32, 32), 500.0, np.float32)
     lr, hr, statistics = simulated(cube, 4)
     method = get_method(name)
-    fused = method.fuse_tile(lr, hr, statistics, prepared(method, statistics), (0, 0))
+    fused = method.fuse_tile(lr, hr, statistics, prepared(method, statistics), Place())
     np.testing.assert_allclose(fused, 500, rtol=0.02)
 
 
@@ -76,7 +76,7 @@ def test_one_msi_band_is_enough(name):
         wavelength_nm=np.linspace(430, 900, 12),
     )
     method = get_method(name)
-    fused = method.fuse_tile(lr, hr, statistics, prepared(method, statistics), (0, 0))
+    fused = method.fuse_tile(lr, hr, statistics, prepared(method, statistics), Place())
     assert np.isfinite(fused).all()
 
 
@@ -86,7 +86,7 @@ def test_each_classical_method_improves_on_the_one_before():
     cube[:, :, 64:] = cube[::-1, :, 64:]
     lr, hr, statistics = simulated(cube, 4)
     scores = [
-        psnr(get_method(n).fuse_tile(lr, hr, statistics, OPTIONS, (0, 0)), cube)
+        psnr(get_method(n).fuse_tile(lr, hr, statistics, OPTIONS, Place()), cube)
         for n in ("bicubic", "regression", "local_regression", "gaussian_process")
     ]
     assert scores[0] < scores[1] < scores[2] < scores[3]
@@ -106,7 +106,7 @@ def test_regression_is_exact_where_bands_are_linear_in_the_msi():
         good=np.ones(6, bool),
     )
     for name in ("regression", "local_regression", "gaussian_process"):
-        fused = get_method(name).fuse_tile(lr, hr, statistics, OPTIONS, (0, 0))
+        fused = get_method(name).fuse_tile(lr, hr, statistics, OPTIONS, Place())
         assert psnr(fused, cube) > 60
 
 
@@ -154,6 +154,38 @@ def _scalars(cube, ratio, noise=0.0):
     return universal_state(lr, hr, statistics).scalars
 
 
+@pytest.mark.parametrize("variant", ["universal", "published"])
+def test_the_chain_runs_on_the_inner_part_and_agrees_there_with_the_whole(variant):
+    lr, hr, statistics = simulated(reference_cube(256, 288, 31), 8)
+    hr = hr[:3]
+    statistics = pair_statistics(
+        lr, hr, statistics.degradation, np.linspace(400, 700, 31), np.full(31, 10.0)
+    )
+    emrdiff = get_method("emrdiff")
+    weights = {"universal": "universal", "published": "published-cave31"}[variant]
+    options = MethodOptions(weights=weights, device="cpu", self_check=False)
+    options = emrdiff.prepare(options, statistics, lambda: None)
+    whole = emrdiff.fuse_tile(lr, hr, statistics, options, Place())
+    inner = slice(96, 160), slice(100, 180)
+    part = chain_part(inner, hr.shape[1:], 8)
+    assert part == (slice(48, 208), slice(48, 232))
+    fused = emrdiff.fuse_tile(lr, hr, statistics, options, Place(inner=inner))
+    start = build_state(variant, lr, hr, statistics).start
+    added = np.sqrt(np.mean((whole - start)[:, *inner] ** 2))
+    assert added > 0
+    # The published network pools over what it sees, and so depends on it by some hundredths.
+    allowed = {"universal": 2e-3, "published": 5e-2}[variant]
+    assert np.sqrt(np.mean((fused - whole)[:, *inner] ** 2)) < allowed * added
+    outside = np.ones(hr.shape[1:], bool)
+    outside[part] = False
+    np.testing.assert_array_equal(fused[:, outside], start[:, outside])
+
+
+def test_the_part_of_the_chain_ends_with_the_tile():
+    assert chain_part(WHOLE, (64, 96), 8) == (slice(0, 64), slice(0, 96))
+    assert chain_part((slice(5, 20), slice(90, 96)), (64, 96), 4) == (slice(0, 64), slice(40, 96))
+
+
 def test_kept_share_is_the_least_squares_share_between_0_and_1():
     rng = np.random.default_rng(0)
     reached = rng.normal(size=(4, 500)).astype(np.float32)
@@ -188,7 +220,7 @@ def test_published_checkpoints_are_weights_as_they_are(tmp_path):
     options = MethodOptions(weights=str(tmp_path / "epoch_2000.pth"), device="cpu")
     options = emrdiff.prepare(options, statistics, lambda: None)
     assert options.steps == 5
-    fused = emrdiff.fuse_tile(lr, hr, statistics, options, (0, 0))
+    fused = emrdiff.fuse_tile(lr, hr, statistics, options, Place())
     assert fused.shape == (8, 32, 48)
     assert np.isfinite(fused).all()
     _, _, other = simulated(reference_cube(32, 48), 4)
@@ -218,5 +250,5 @@ def test_known_numbers_on_cave(shared_data):
     )
     expected = {"regression": 43.77, "local_regression": 44.14}
     for name, value in expected.items():
-        fused = get_method(name).fuse_tile(lr, hr, statistics, OPTIONS, (0, 0))
+        fused = get_method(name).fuse_tile(lr, hr, statistics, OPTIONS, Place())
         assert psnr(fused, cube) == pytest.approx(value, abs=0.1)

@@ -4,11 +4,9 @@ import json
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from emrdiff_geo.errors import InputError, MethodError
-from emrdiff_geo.model.bafunet import BAFUNet, NetworkConfig, crop, network_config, pad_to_multiple
+from emrdiff_geo.model.bafunet import BAFUNet, NetworkConfig, network_config
 from emrdiff_geo.model.diffusion import sample
 from emrdiff_geo.model.loss import multiscale_loss
 from emrdiff_geo.model.schedule import Schedule
@@ -41,7 +39,8 @@ def run(net, size=(2, 16, 32)):
     guide = torch.randn(n, net.config.guide_channels, h, w, generator=generator)
     k = net.config.time_scalars
     t = torch.arange(1, n + 1)
-    return net(x, t, net.encode_guide(guide), torch.rand(n, k) if k else None)
+    scalars = torch.rand(n, k) if k else None
+    return net(x, t, net.encode_guide(guide), scalars)
 
 
 def assert_every_parameter_learns(net):
@@ -63,16 +62,6 @@ def test_every_network_of_the_paper_runs_and_all_of_it_learns(name, n_hsi, n_msi
     expected = [(2, n_hsi + n_msi, 16 // s, 32 // s) for s in scales]
     assert [tuple(o.shape) for o in outputs] == expected
     assert_every_parameter_learns(net)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_odd_sizes_run_through_padding(name):
-    net = BAFUNet(network_config(name, 6)).eval()
-    x = pad_to_multiple(torch.randn(1, 6, 19, 7), net.multiple)
-    with torch.no_grad():
-        residual = net(x, 2, net.encode_guide(x))[0]
-    assert crop(residual, 19, 7).shape == (1, 6, 19, 7)
-    assert bool(residual.isfinite().all())
 
 
 def test_the_unimodal_state_has_fewer_channels_than_its_guide():
@@ -157,28 +146,9 @@ def test_inputs_that_do_not_fit_are_refused_with_the_cure():
     guide = net.encode_guide(torch.rand(1, 9, 8, 8))
     with pytest.raises(InputError, match="needs 9"):
         net.encode_guide(torch.rand(1, 4, 8, 8))
-    with pytest.raises(InputError, match="pad_to_multiple"):
+    with pytest.raises(InputError, match="multiples of 8"):
         net(torch.rand(1, 4, 8, 12), 0, guide, torch.ones(1, 1))
     with pytest.raises(InputError, match="scalars"):
         net(torch.rand(1, 4, 8, 8), 0, guide)
     with pytest.raises(MethodError, match="af-unet"):
         network_config("vnet", 6)
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    h=st.integers(1, 40),
-    w=st.integers(1, 40),
-    multiple=st.sampled_from([1, 4, 16]),
-    mode=st.sampled_from(["replicate", "reflect"]),
-)
-def test_padding_keeps_the_image_and_extends_it_by_its_own_values(h, w, multiple, mode):
-    x = torch.rand(1, 2, h, w)
-    padded = pad_to_multiple(x, multiple, mode)
-    assert padded.shape[-2] % multiple == padded.shape[-1] % multiple == 0
-    assert padded.shape[-2] - h < multiple
-    assert padded.shape[-1] - w < multiple
-    assert torch.equal(crop(padded, h, w), x)
-    assert set(padded[0, 0].unique().tolist()) <= set(x[0, 0].unique().tolist())
-    if mode == "reflect" and h > 1 and padded.shape[-2] > h:
-        assert torch.equal(padded[..., h, :w], x[..., h - 2, :])

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scenes import reference_cube
 
 from emrdiff_geo.degrade import Degradation
-from emrdiff_geo.methods import MethodOptions
+from emrdiff_geo.methods import MethodOptions, Place
 from emrdiff_geo.methods.local_regression import fuse_local_regression
 from emrdiff_geo.methods.regression import fuse_regression
 from emrdiff_geo.noise_level import (
@@ -105,7 +105,7 @@ def test_noisy_collinear_bands_do_not_hurt_local_regression():
     statistics = pair_statistics(lr, hr, degradation, None, None)
 
     def error(method):
-        fused = method(lr, hr, statistics, MethodOptions(), (0, 0))
+        fused = method(lr, hr, statistics, MethodOptions(), Place())
         return np.sqrt(np.mean((fused - cube) ** 2))
 
     bicubic = np.sqrt(np.mean((degradation.up(lr) - cube) ** 2))

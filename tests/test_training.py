@@ -55,7 +55,7 @@ def test_a_draw_is_a_consistent_pair(seed):
     # The end of the chain is the reference, as far as the nodes can carry it.
     state, x0 = state_and_target(draw, config)
     reached = np.mean((state.result(x0) - draw.reference) ** 2)
-    assert reached <= np.mean((state.base - draw.reference) ** 2) + 1e-6
+    assert reached <= np.mean((state.start - draw.reference) ** 2) + 1e-6
 
 
 def test_scenes_with_nodata_give_finite_patches(tmp_path):

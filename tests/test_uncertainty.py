@@ -156,15 +156,15 @@ def test_spread_is_the_standard_deviation_in_the_bands():
 def test_each_term_can_only_add(scene):
     lr, hr, statistics = simulated(cube_of(48, 48))
     state = universal_state(lr, hr, statistics)
-    spread = np.full(state.base.shape, 0.5, np.float32)
+    spread = np.full(state.start.shape, 0.5, np.float32)
     terms = list(error_terms(state, state.a0, spread, lr, hr, statistics))
     assert len(terms) == len(TERMS)
     # The chain has not left its start, so that nothing has deviated.
     assert not terms[TERMS.index("deviation")].any()
-    total = predicted_deviation(iter(terms), (1.0,) * len(TERMS), spread.shape)
+    total = predicted_deviation(iter(terms), (1.0,) * len(TERMS))
     for term in terms:
         assert (total >= np.abs(term) * 0.999).all()
-    doubled = predicted_deviation(iter(terms), (2.0,) * len(TERMS), spread.shape)
+    doubled = predicted_deviation(iter(terms), (2.0,) * len(TERMS))
     np.testing.assert_allclose(doubled, 2 * total, rtol=1e-5)
 
 

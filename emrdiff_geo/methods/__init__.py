@@ -18,13 +18,11 @@ from .bicubic import fuse_bicubic
 from .emrdiff import fuse_emrdiff, fuse_with_uncertainty, prepare_emrdiff
 from .gaussian_process import fuse_gaussian_process
 from .local_regression import fuse_local_regression
-from .options import Lower, MethodOptions
+from .options import WHOLE, Lower, MethodOptions, Part, Place
 from .regression import fuse_regression
 
-#: ``(lr, hr, statistics, options, origin) -> fused``, see `Method`
-TileFunction = Callable[
-    [np.ndarray, np.ndarray, SceneStatistics, MethodOptions, tuple[int, int]], np.ndarray
-]
+#: ``(lr, hr, statistics, options, place) -> fused``, see `Method`
+TileFunction = Callable[[np.ndarray, np.ndarray, SceneStatistics, MethodOptions, Place], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class Method:
     summary : str
         One line for ``emrdiff methods``.
     fuse_tile : callable
-        LR tile ``(L, h, w)``, HR tile ``(s, r h, r w)``, statistics, options and origin of the tile
+        LR tile ``(L, h, w)``, HR tile ``(s, r h, r w)``, statistics, options and place of the tile
         -> ``(L, r h, r w)``; float32 without NaN, in the units of the inputs.
     halo : callable
         ``(ratio) ->`` margin in HR pixels that a tile needs around its core.
@@ -122,4 +120,13 @@ def get_method(name: str) -> Method:
         ) from None
 
 
-__all__ = ["METHODS", "Method", "MethodOptions", "TileFunction", "get_method"]
+__all__ = [
+    "METHODS",
+    "WHOLE",
+    "Method",
+    "MethodOptions",
+    "Part",
+    "Place",
+    "TileFunction",
+    "get_method",
+]

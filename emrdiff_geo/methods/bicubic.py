@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..statistics import SceneStatistics
-from .options import MethodOptions
+from .options import MethodOptions, Place
 
 
 def fuse_bicubic(
@@ -13,7 +13,7 @@ def fuse_bicubic(
     hr: np.ndarray,
     statistics: SceneStatistics,
     options: MethodOptions,
-    origin: tuple[int, int],
+    place: Place,
 ) -> np.ndarray:
     """Interpolate an LR tile, centres aligned, a = -0.5 (Keys, IEEE TASSP 29, 1981)."""
     return statistics.degradation.up(lr)

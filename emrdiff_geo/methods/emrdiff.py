@@ -16,7 +16,7 @@ from ..statistics import SceneStatistics
 from ..wald import central_part
 from ..weightfiles import digest, weights_path
 from ._sampling import chain_samples, run_chain
-from .options import Lower, MethodOptions
+from .options import Lower, MethodOptions, Part, Place
 from .state import (
     ChainState,
     build_state,
@@ -42,6 +42,8 @@ KEEP_ALL = 1.0
 #: training scenes 0.25, 0.5 and 1 gained 0.16, 0.29 and 0.43 dB on natural scenes, and 0.00, -0.01
 #: and -0.09 dB on remote-sensing scenes, at worst -0.09, -0.21 and -0.54 dB.
 UNCHECKED = 0.25
+#: Margin in HR pixels beyond which the network's input does not matter.
+REACH = 48
 #: Largest edge of the part of the pair one ratio lower on which errors are measured, pixels.
 MEASURED = 192
 
@@ -154,7 +156,7 @@ def _calibration(options: MethodOptions, config, name: str, lower: Lower) -> tup
     # All bands of several images are held at once: a part of a large scene has to do.
     pair, valid = central_part(*found, MEASURED)
     options = replace(options, calibration=weights_of(constants))
-    known = pair.lr, pair.hr, pair.statistics, options, (0, 0)
+    known = pair.lr, pair.hr, pair.statistics, options, Place()
     fused, sigma = fuse_with_uncertainty(*known)
     error, predicted = (
         float(np.sqrt(np.mean(np.square(image[:, valid], dtype=np.float64))))
@@ -227,10 +229,13 @@ def fuse_emrdiff(
     hr: np.ndarray,
     statistics: SceneStatistics,
     options: MethodOptions,
-    origin: tuple[int, int],
+    place: Place,
 ) -> np.ndarray:
-    """Fuse a tile with the residual diffusion chain; the mean of its samples."""
-    state, ends = _chain(lr, hr, statistics, options, origin)
+    """Fuse a tile with the residual diffusion chain; the mean of its samples.
+
+    The chain runs on the inner part and a margin; what lies outside stays at its start.
+    """
+    state, ends = _chain(lr, hr, statistics, options, place)
     return state.result(mean_and_spread(ends, options.samples, None)[0])
 
 
@@ -239,14 +244,19 @@ def fuse_with_uncertainty(
     hr: np.ndarray,
     statistics: SceneStatistics,
     options: MethodOptions,
-    origin: tuple[int, int],
+    place: Place,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """As `fuse_emrdiff`, and the standard deviation of the error, of the same shape and units."""
-    state, ends = _chain(lr, hr, statistics, options, origin)
+    """As `fuse_emrdiff`, and the standard deviation of the error, of the same shape and units.
+
+    It is 0 outside the part on which the chain runs.
+    """
+    state, ends = _chain(lr, hr, statistics, options, place)
     x0, spread = mean_and_spread(ends, options.samples, state.to_bands)
     fused = state.result(x0)
-    terms = error_terms(state, x0, spread, lr, hr, statistics, origin)
-    return fused, predicted_deviation(terms, options.calibration, fused.shape)
+    terms = error_terms(state, x0, spread, lr, hr, statistics, place.origin)
+    sigma = np.zeros_like(fused)
+    sigma[:, *state.part] = predicted_deviation(terms, options.calibration)
+    return fused, sigma
 
 
 def _chain(
@@ -254,13 +264,28 @@ def _chain(
     hr: np.ndarray,
     statistics: SceneStatistics,
     options: MethodOptions,
-    origin: tuple[int, int],
+    place: Place,
 ) -> tuple[ChainState, Iterator[np.ndarray]]:
     """State of a tile and the samples of its chain."""
     from ..model.weights import load_model
 
     model, config = load_model(options.weights, options.digest, options.device)
-    state = build_state(config.variant, lr, hr, statistics, config.residual, origin)
+    part = chain_part(place.inner, hr.shape[1:], statistics.ratio)
+    known = lr, hr, statistics, config.residual, place.origin, part, config.focus
+    state = build_state(config.variant, *known)
     if options.kept:
         state = replace(state, to_bands=state.to_bands * np.array(options.kept, np.float32))
+    origin = tuple(first + s.start for first, s in zip(place.origin, part, strict=True))
     return state, chain_samples(model, config, state, options, origin)
+
+
+def chain_part(inner: Part, shape: tuple[int, ...], ratio: int) -> Part:
+    """Where in a tile of some shape the chain has to run: `REACH` further, whole LR pixels."""
+    rows, cols = (
+        slice(
+            max(first - REACH, 0) // ratio * ratio,
+            min(-(-(last + REACH) // ratio) * ratio, n),
+        )
+        for (first, last, _), n in ((s.indices(n), n) for s, n in zip(inner, shape, strict=True))
+    )
+    return rows, cols

@@ -20,7 +20,7 @@ import numpy as np
 from ..degrade import Degradation
 from ..statistics import SceneStatistics
 from ._posterior import OFFSET_LENGTH, SLOPE_LENGTH, STEP, Process, Window, correlation, hat
-from .options import MethodOptions
+from .options import MethodOptions, Place
 from .regression import back_project
 
 #: HR pixels whose features are held at once, or one cell's if it has more.
@@ -32,10 +32,12 @@ def fuse_gaussian_process(
     hr: np.ndarray,
     statistics: SceneStatistics,
     options: MethodOptions,
-    origin: tuple[int, int],
+    place: Place,
 ) -> np.ndarray:
     """Fuse a tile; see the module's text."""
-    return back_project(posterior_mean(lr, hr, statistics, origin), lr, statistics.degradation)
+    return back_project(
+        posterior_mean(lr, hr, statistics, place.origin), lr, statistics.degradation
+    )
 
 
 def posterior_mean(

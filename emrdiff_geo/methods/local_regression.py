@@ -18,7 +18,7 @@ from functools import lru_cache
 import numpy as np
 
 from ..statistics import SceneStatistics
-from .options import MethodOptions
+from .options import MethodOptions, Place
 from .regression import back_project, msi_detail, regressed
 
 #: Standard deviation of the window, in LR pixels.
@@ -80,7 +80,7 @@ def fuse_local_regression(
     hr: np.ndarray,
     statistics: SceneStatistics,
     options: MethodOptions,
-    origin: tuple[int, int],
+    place: Place,
 ) -> np.ndarray:
     """Fuse a tile with slopes that follow the ground; see the module's text."""
     degradation = statistics.degradation

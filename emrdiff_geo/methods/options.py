@@ -13,6 +13,27 @@ from ..statistics import WaldPair
 Lower = Callable[[], tuple[WaldPair, np.ndarray] | None]
 
 
+#: Rows and columns.
+Part = tuple[slice, slice]
+WHOLE: Part = (slice(None), slice(None))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a tile lies, and what is wanted of it.
+
+    Attributes
+    ----------
+    origin : (int, int)
+        Row and column of its first HR pixel in the scene.
+    inner : (slice, slice)
+        The part of its HR pixels that will be used. Outside of it a method may do less.
+    """
+
+    origin: tuple[int, int] = (0, 0)
+    inner: Part = WHOLE
+
+
 @dataclass(frozen=True)
 class MethodOptions:
     """Options of a run; methods read what concerns them. Picklable and small: it goes with tiles.

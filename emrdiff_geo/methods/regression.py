@@ -12,7 +12,7 @@ import numpy as np
 
 from ..degrade import Degradation
 from ..statistics import SceneStatistics
-from .options import MethodOptions
+from .options import MethodOptions, Place
 
 BACK_PROJECTIONS = 3
 
@@ -63,7 +63,7 @@ def fuse_regression(
     hr: np.ndarray,
     statistics: SceneStatistics,
     options: MethodOptions,
-    origin: tuple[int, int],
+    place: Place,
 ) -> np.ndarray:
     """Fuse a tile with the scene's global regression; see the module's text."""
     degradation = statistics.degradation

@@ -7,7 +7,8 @@ published
     ``A_0 = [Y, Z]`` (interpolated HSI, MSI), which is also what the guide encoder reads.
 universal
     the state lives on fixed wavelength nodes and is the deviation from the prior, that of
-    `gaussian_process`, in units of what the global regression leaves unexplained in this scene.
+    `gaussian_process` with bands as sharp as the camera's (`focus`), in units of what the global
+    regression leaves unexplained in this scene.
     The chain starts at ``A_0 = [0, M - P]``: no deviation from the prior ``P`` on the nodes, and
     for the pseudo-MSI nodes what the MSI alone predicts, ``M``. The result is the prior in all
     bands plus the deviation, evaluated at the bands.
@@ -15,6 +16,7 @@ universal
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,9 +24,11 @@ import numpy as np
 from ..degrade import bicubic_up
 from ..edge import edge_weights
 from ..errors import MethodError
+from ..focus import SHARP, Focus
 from ..nodes import NODES_NM, PSEUDO_MSI_NM, NodeBasis, node_indices
 from ..statistics import SceneStatistics, WaldPair
 from .gaussian_process import posterior_mean
+from .options import WHOLE, Part
 from .regression import back_project
 
 #: Least unit of a node's deviation, relative to the scene's scale.
@@ -37,12 +41,12 @@ EXTRA_GUIDE = 1 + SCALARS
 
 @dataclass(frozen=True)
 class ChainState:
-    """What the chain needs of one tile; all arrays float32.
+    """What the chain needs of one tile, or of a part of it; all arrays float32.
 
     Attributes
     ----------
     a0 : ndarray
-        ``(C, H, W)`` start of the chain.
+        ``(C, H, W)`` start of the chain, of the part.
     guide : ndarray
         ``(G, H, W)`` input of the guide encoder.
     edge : ndarray
@@ -57,9 +61,12 @@ class ChainState:
         Matrices along y and x: ``(h, H)`` and ``(w, W)``, which degrade, then ``(H, h)`` and
         ``(W, w)``, which interpolate again. A deviation that is consistent with the HSI is one that
         they send to nearly zero.
-    base, to_bands : ndarray
-        The result is ``base + to_bands @ x_0[:n_hsi]``, base ``(L, H, W)`` or 0, to_bands
-        ``(L, n_hsi)``.
+    start : ndarray
+        ``(L, y, x)`` the image at the start of the chain, of the whole tile.
+    to_bands : ndarray
+        ``(L, n_hsi)``: the chain adds ``to_bands @ (x_0 - A_0)[:n_hsi]`` to the image.
+    part : (slice, slice)
+        Where in the tile the chain runs.
     """
 
     a0: np.ndarray
@@ -69,12 +76,19 @@ class ChainState:
     n_hsi: int
     mask: np.ndarray
     low_pass: tuple[tuple[np.ndarray, np.ndarray], ...] | None
-    base: np.ndarray | float
+    start: np.ndarray
     to_bands: np.ndarray
+    part: Part = WHOLE
+
+    def change(self, x0: np.ndarray) -> np.ndarray:
+        """What the end of the chain ``(C, H, W)`` adds to the image, ``(L, H, W)``, HSI units."""
+        return np.tensordot(self.to_bands, (x0 - self.a0)[: self.n_hsi], axes=1)
 
     def result(self, x0: np.ndarray) -> np.ndarray:
-        """Image ``(L, H, W)`` in the HSI's units from the end of the chain ``(C, H, W)``."""
-        return self.base + np.tensordot(self.to_bands, x0[: self.n_hsi], axes=1)
+        """Image ``(L, y, x)`` of the whole tile from the end of the chain ``(C, H, W)``."""
+        image = self.start.copy()
+        image[:, *self.part] += self.change(x0)
+        return image
 
 
 def universal_channels() -> tuple[int, int]:
@@ -125,6 +139,8 @@ def universal_state(
     hr: np.ndarray,
     statistics: SceneStatistics,
     origin: tuple[int, int] = (0, 0),
+    part: Part = WHOLE,
+    focus: Focus = SHARP,
 ) -> ChainState:
     """State of the `universal` variant for one tile.
 
@@ -136,24 +152,28 @@ def universal_state(
         Of the whole scene.
     origin : (int, int)
         Of the tile in the scene's fine grid.
+    part : (slice, slice)
+        Where in the tile the chain shall run, whole LR pixels.
+    focus : Focus
+        How sharp the bands are; it is for images at the sensor's own pixels.
     """
     basis = node_basis(statistics)
     unit, spread = (v[:, None, None] for v in node_units(statistics, basis))
     mask = basis.mask.astype(np.float32)
     degradation, slopes = statistics.degradation, statistics.slopes.astype(np.float32)
-    explained = posterior_mean(lr, hr, statistics, origin)
+    explained = focus.applied(posterior_mean(lr, hr, statistics, origin), statistics)
     prior = back_project(explained, lr, degradation)
-    on_nodes = basis.project(prior)
+    on_nodes = basis.project(prior[:, *part])
     # What no relation to the MSI explains, and back-projection only spread over the pixels.
-    spread_out = on_nodes - basis.project(explained)
-    upsampled = degradation.up(basis.project(lr))
-    msi = hr - statistics.msi_mean.astype(np.float32)[:, None, None]
+    spread_out = on_nodes - basis.project(explained[:, *part])
+    upsampled = degradation.up(basis.project(lr))[:, *part]
+    msi = hr[:, *part] - statistics.msi_mean.astype(np.float32)[:, None, None]
     alone = np.tensordot(basis.to_nodes @ slopes.T, msi, axes=1)
     alone += (basis.to_nodes @ statistics.hsi_mean.astype(np.float32))[:, None, None]
     alone -= on_nodes
     pseudo = node_indices(PSEUDO_MSI_NM)
-    edge = edge_weights(hr, statistics.edge_range)
-    size = hr.shape[1:]
+    edge = edge_weights(hr, statistics.edge_range)[part]
+    size = edge.shape
     scalars = scene_scalars(statistics, basis, unit[:, 0, 0])
     guide = np.concatenate(
         [
@@ -176,9 +196,10 @@ def universal_state(
         scalars=scalars,
         n_hsi=k,
         mask=np.concatenate([mask, mask[pseudo]]),
-        low_pass=_low_pass(statistics, lr.shape[1:]),
-        base=prior,
+        low_pass=_low_pass(statistics, [n // statistics.ratio for n in size]),
+        start=prior,
         to_bands=basis.to_bands * unit[:, 0, 0],
+        part=part,
     )
 
 
@@ -205,11 +226,11 @@ def deviation(state: ChainState, pair: WaldPair) -> np.ndarray:
     """Deviation ``(K, H, W)`` from the prior on the nodes that a perfect network would reach."""
     basis = node_basis(pair.statistics)
     unit, _ = node_units(pair.statistics, basis)
-    return basis.project(pair.reference - state.base) / unit[:, None, None]
+    return basis.project(pair.reference - state.start) / unit[:, None, None]
 
 
 def _low_pass(
-    statistics: SceneStatistics, shape: tuple[int, ...]
+    statistics: SceneStatistics, shape: Sequence[int]
 ) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
     degradation, (h, w) = statistics.degradation, shape
     down = tuple(degradation.matrix_down(n, axis, np.float32) for axis, n in enumerate((h, w)))
@@ -221,6 +242,7 @@ def published_state(
     hr: np.ndarray,
     statistics: SceneStatistics,
     residual: str = "multimodal",
+    part: Part = WHOLE,
 ) -> ChainState:
     """State of the `published` variant for one tile: ``A_0 = [Y, Z]``, HSI divided by its peak.
 
@@ -239,16 +261,19 @@ def published_state(
     upsampled = bicubic_up(lr, statistics.ratio) / peak
     guide = np.concatenate([upsampled, hr * (_unit_factor(statistics) / peak)]).astype(np.float32)
     a0 = guide[: len(lr)] if residual == "unimodal" else guide
+    if residual == "none":
+        a0 = np.zeros_like(a0)
     return ChainState(
-        a0=np.zeros_like(a0) if residual == "none" else a0,
-        guide=guide,
-        edge=edge_weights(hr, statistics.edge_range),
+        a0=a0[:, *part],
+        guide=guide[:, *part],
+        edge=edge_weights(hr, statistics.edge_range)[part],
         scalars=np.zeros(0, np.float32),
         n_hsi=len(lr),
         mask=np.ones(len(a0), np.float32),
         low_pass=None,
-        base=0.0,
+        start=peak * a0[: len(lr)],
         to_bands=peak * np.eye(len(lr), dtype=np.float32),
+        part=part,
     )
 
 
@@ -267,8 +292,10 @@ def build_state(
     statistics: SceneStatistics,
     residual: str = "multimodal",
     origin: tuple[int, int] = (0, 0),
+    part: Part = WHOLE,
+    focus: Focus = SHARP,
 ) -> ChainState:
-    """State of a tile for one of the two variants."""
+    """State of a tile, or of a part of it, for one of the two variants."""
     if variant == "universal":
-        return universal_state(lr, hr, statistics, origin)
-    return published_state(lr, hr, statistics, residual)
+        return universal_state(lr, hr, statistics, origin, part, focus)
+    return published_state(lr, hr, statistics, residual, part)

@@ -164,7 +164,7 @@ def error_terms(
     Parameters
     ----------
     state : ChainState
-        Of the tile.
+        Of the tile; the terms are those of the part on which its chain runs.
     x0, spread : ndarray
         From `mean_and_spread`.
     lr, hr, statistics, origin
@@ -172,21 +172,20 @@ def error_terms(
     """
     degradation = statistics.degradation
     yield spread
-    yield np.tensordot(state.to_bands, (x0 - state.a0)[: state.n_hsi], axes=1)
-    yield state.result(state.a0) - degradation.up(lr)
-    yield posterior_deviation(lr, hr, statistics, origin)
-    yield degradation.up(_local_deviation(_unexplained(lr, hr, statistics)), "linear")
+    yield state.change(x0)
+    yield (state.start - degradation.up(lr))[:, *state.part]
+    yield posterior_deviation(lr, hr, statistics, origin)[:, *state.part]
+    local = _local_deviation(_unexplained(lr, hr, statistics))
+    yield degradation.up(local, "linear")[:, *state.part]
     level = np.sqrt(np.maximum(np.diag(statistics.residual_covariance), 0))
     yield level.astype(np.float32)[:, None, None]
 
 
-def predicted_deviation(
-    terms: Iterator[np.ndarray], weights: tuple[float, ...], shape: tuple[int, ...]
-) -> np.ndarray:
-    """Standard deviation ``shape`` float32 from the terms; one of them is held at a time."""
-    variance = np.zeros(shape, np.float32)
+def predicted_deviation(terms: Iterator[np.ndarray], weights: tuple[float, ...]) -> np.ndarray:
+    """Standard deviation ``(L, H, W)`` float32 from the terms; one of them is held at a time."""
+    variance = 0
     for term, weight in zip(terms, weights, strict=True):
-        variance += np.square(np.float32(weight) * term)
+        variance = variance + np.square(np.float32(weight) * term)
     return np.sqrt(variance)
 
 

@@ -13,7 +13,6 @@ from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from emrdiff_geo.errors import InputError, MethodError
 from emrdiff_geo.model.blocks import (
@@ -227,7 +226,7 @@ class BAFUNet(nn.Module):
     -----
     The guide does not depend on t: encode it once, then run all steps with it. A network of one
     encoder reads x_t and the guide stacked; for it `encode_guide` passes its input on.
-    Height and width must be multiples of `multiple`; `pad_to_multiple` and `crop` help.
+    Height and width must be multiples of `multiple`.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -331,48 +330,8 @@ class BAFUNet(nn.Module):
         if x.shape[2] % self.multiple or x.shape[3] % self.multiple:
             raise InputError(
                 f"The {what} is {x.shape[2]} x {x.shape[3]} pixels; pad it to multiples of "
-                f"{self.multiple} with pad_to_multiple."
+                f"{self.multiple}."
             )
-
-
-def pad_to_multiple(
-    x: Tensor, multiple: int, mode: Literal["replicate", "reflect"] = "replicate"
-) -> Tensor:
-    """Extend an image at the bottom and right until its size divides by a number.
-
-    Parameters
-    ----------
-    x : Tensor, shape (n, channels, h, w)
-        Image of any size, smaller than the extension included.
-    multiple : int
-        What height and width of the result are multiples of.
-    mode : {"replicate", "reflect"}
-        Repeat the last row and column, or mirror the image about them (as often as needed).
-
-    Returns
-    -------
-    Tensor, shape (n, channels, h', w')
-        `crop` undoes it.
-    """
-    bottom, right = -x.shape[-2] % multiple, -x.shape[-1] % multiple
-    while bottom or right:
-        # One reflection reaches no further than the image is wide: mirror the mirrored.
-        rows, cols = (bottom, right) if mode == "replicate" else _reflectable(x, bottom, right)
-        if (rows, cols) == (0, 0):  # what is left to extend is one pixel wide: nothing to mirror
-            mode = "replicate"
-            continue
-        x = functional.pad(x, (0, cols, 0, rows), mode=mode)
-        bottom, right = bottom - rows, right - cols
-    return x
-
-
-def crop(x: Tensor, height: int, width: int) -> Tensor:
-    """Cut an image back to the size it had before `pad_to_multiple`."""
-    return x[..., :height, :width]
-
-
-def _reflectable(x: Tensor, bottom: int, right: int) -> tuple[int, int]:
-    return min(bottom, x.shape[-2] - 1), min(right, x.shape[-1] - 1)
 
 
 def _block_factory(config: NetworkConfig) -> Any:

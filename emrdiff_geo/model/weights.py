@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from ..errors import WeightsError
+from ..focus import SHARP, Focus
 from ..weightfiles import digest
 from .bafunet import BAFUNet, NetworkConfig
 from .diffusion import PseudoBands, Residual
@@ -50,6 +51,8 @@ class ModelConfig:
         Ablations of the paper, see `diffusion`; noise is ``"edge-aware"`` or ``"pure"``.
     uncertainty : dict
         Constants of the uncertainty, see `methods.uncertainty`; empty until they are calibrated.
+    focus : Focus
+        How sharp the bands of cameras are, found in the training scenes.
     training : dict
         Model card: data, seed, steps, duration, metrics.
     """
@@ -65,6 +68,7 @@ class ModelConfig:
     noise: str = "edge-aware"
     pseudo_bands: PseudoBands = "first"
     uncertainty: dict[str, float] = field(default_factory=dict)
+    focus: Focus = SHARP
     training: dict[str, Any] = field(default_factory=dict)
 
     def schedule(self, steps: int | None = None) -> Schedule:
@@ -83,7 +87,8 @@ class ModelConfig:
             raise ValueError("unknown format")
         network = NetworkConfig.from_dict(values.pop("network"))
         nodes = tuple(values.pop("nodes_nm"))
-        return cls(network=network, nodes_nm=nodes, **values)
+        focus = Focus.from_dict(values.pop("focus")) if "focus" in values else SHARP
+        return cls(network=network, nodes_nm=nodes, focus=focus, **values)
 
 
 def save_weights(

@@ -201,7 +201,7 @@ def _task(
     settings = DrawConfig(patch=patch, patches=8)
     state = universal_state(draw.lr, draw.hr, draw.statistics)
     judged = valid & held
-    floor = psnr(state.base[:, judged], draw.reference[:, judged])
+    floor = psnr(state.start[:, judged], draw.reference[:, judged])
 
     def measure(model: BAFUNet) -> dict[str, float]:
         options = MethodOptions(steps=config.steps, device=device)

@@ -110,7 +110,8 @@ def _in_memory(pair: WaldPair) -> Pair:
 def _measure(
     pair: WaldPair, model, config, options: MethodOptions, rng: np.random.Generator, scene: str
 ) -> Errors:
-    state = build_state(config.variant, pair.lr, pair.hr, pair.statistics, config.residual)
+    known = pair.lr, pair.hr, pair.statistics, config.residual
+    state = build_state(config.variant, *known, focus=config.focus)
     ends = chain_samples(model, config, state, options, (0, 0))
     x0, spread = mean_and_spread(ends, options.samples, state.to_bands)
     assert spread is not None

@@ -8,7 +8,7 @@ a sensor. A draw is a function of (scene, seed): training repeats itself exactly
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, reduce
 
 import numpy as np
@@ -17,6 +17,7 @@ from scipy import ndimage
 from .._threads import one_blas_thread
 from ..degrade import Degradation
 from ..errors import SpectralError
+from ..focus import SHARP, Focus
 from ..methods.state import ChainState, build_state, deviation
 from ..model.diffusion import PseudoBands, Residual, pseudo_msi_bands
 from ..nodes import PSEUDO_MSI_NM, node_indices
@@ -65,12 +66,14 @@ class DrawConfig:
     max_bands : int
         More HSI bands than this are thinned out: the network sees only nodes.
     msi_bands : (int, int)
-        Least and largest number of MSI bands.
+        Least and largest number of MSI bands. Few are more likely: they leave more to learn.
     real_sensors : float
         Share of the draws whose MSI has bands of a real sensor, where one fits.
     recolour : float
         Share of the draws whose spectra are changed, see `_vary_spectra`; the others keep the
         scene's own, from which alone a network can learn what spectra look like.
+    coarsened : float
+        Share of the draws from large scenes that see them two to four times coarser.
     composed : float
         Share of the draws from composed scenes, where there is a spectral library.
     misregistered : float
@@ -89,6 +92,8 @@ class DrawConfig:
         Response of all draws; None draws one each time.
     pseudo_bands, residual : str
         Of the published state, see `model.diffusion`.
+    focus : Focus
+        Of the universal state.
     """
 
     ratios: tuple[int, ...] = (2, 3, 4, 4, 5, 6, 8, 8, 10, 12, 16)
@@ -97,10 +102,11 @@ class DrawConfig:
     max_bands: int = 48
     msi_bands: tuple[int, int] = (3, 12)
     real_sensors: float = 0.3
-    recolour: float = 0.3
+    recolour: float = 0.25
+    coarsened: float = 0.2
     composed: float = 0.2
-    misregistered: float = 0.1
-    noisy: float = 0.3
+    misregistered: float = 0.05
+    noisy: float = 0.15
     snr_db: tuple[float, float] = (25.0, 50.0)
     patch: int = 64
     patches: int = 8
@@ -110,6 +116,7 @@ class DrawConfig:
     response: SpectralResponse | None = None
     pseudo_bands: PseudoBands = "first"
     residual: Residual = "multimodal"
+    focus: Focus = SHARP
 
     @property
     def fixed_sensor(self) -> bool:
@@ -120,7 +127,7 @@ class DrawConfig:
 @one_blas_thread()
 def draw_pair(scene: TrainingScene, rng: np.random.Generator, config: DrawConfig) -> WaldPair:
     """Simulate one pair from a scene."""
-    cube = _piece(scene.cube, rng, config)
+    cube, coarser = _piece(scene.cube, rng, config)
     wavelength, fwhm = scene.wavelength_nm, scene.fwhm_nm
     if config.augment:
         cube = _orient(cube, rng)
@@ -138,7 +145,8 @@ def draw_pair(scene: TrainingScene, rng: np.random.Generator, config: DrawConfig
     if rng.random() < config.noisy and not config.fixed_sensor:
         hr = _noisy(hr, rng.uniform(*config.snr_db), rng)
         lr = _noisy(lr, rng.uniform(*config.snr_db) + 5, rng)
-    return WaldPair(lr, hr, cube, pair_statistics(lr, hr, degradation, wavelength, fwhm))
+    statistics = pair_statistics(lr, hr, degradation, wavelength, fwhm)
+    return WaldPair(lr, hr, cube, replace(statistics, coarser=coarser))
 
 
 def _displaced(
@@ -151,16 +159,19 @@ def _displaced(
     return ndimage.shift(cube, (0, *offset), order=1, mode="nearest", prefilter=False)
 
 
-def _piece(cube: np.ndarray, rng: np.random.Generator, config: DrawConfig) -> np.ndarray:
-    """A random piece; scenes smaller than a few patches are mirrored, large ones also coarsened."""
+def _piece(
+    cube: np.ndarray, rng: np.random.Generator, config: DrawConfig
+) -> tuple[np.ndarray, bool]:
+    """A random piece, and whether it is coarser; scenes smaller than a few patches are mirrored."""
     least = max(config.patch + 16, 96)
     short = [max(0, least - n) for n in cube.shape[1:]]
+    coarser = False
     if any(short):
         cube = np.pad(cube, ((0, 0), (0, short[0]), (0, short[1])), mode="symmetric")
-    if config.augment and min(cube.shape[1:]) >= 2 * least and rng.random() < 0.4:
+    if config.augment and min(cube.shape[1:]) >= 2 * least and rng.random() < config.coarsened:
         factor = int(rng.integers(2, min(4, min(cube.shape[1:]) // least) + 1))
-        cube = _coarsen(cube, factor)
-    return fill_invalid(_fullest(cube, rng, config.piece))[0]
+        cube, coarser = _coarsen(cube, factor), True
+    return fill_invalid(_fullest(cube, rng, config.piece))[0], coarser
 
 
 def _fullest(cube: np.ndarray, rng: np.random.Generator, size: int) -> np.ndarray:
@@ -275,7 +286,8 @@ def _gaussian_response(
     wavelength: np.ndarray, fwhm: np.ndarray, rng: np.random.Generator, config: DrawConfig
 ) -> np.ndarray:
     """Gaussian bands anywhere in the range, now and then with a broad panchromatic one."""
-    count = int(rng.integers(config.msi_bands[0], config.msi_bands[1] + 1))
+    least, most = config.msi_bands
+    count = least + int((most - least + 1) * rng.random() ** 2)
     low, high = float(wavelength.min()), float(wavelength.max())
     span = high - low
     if rng.random() < 0.5:
@@ -328,7 +340,8 @@ class Patches:
 
 def state_and_target(draw: WaldPair, config: DrawConfig) -> tuple[ChainState, np.ndarray]:
     """State of a draw and the end of its chain ``(C, H, W)`` that a perfect network would reach."""
-    state = build_state(config.variant, draw.lr, draw.hr, draw.statistics, config.residual)
+    known = draw.lr, draw.hr, draw.statistics, config.residual
+    state = build_state(config.variant, *known, focus=config.focus)
     if config.variant == "published":
         image = draw.reference / np.float32(draw.statistics.peak)
         if config.residual == "unimodal":

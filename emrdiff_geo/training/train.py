@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..errors import InputError
+from ..focus import Focus
 from ..methods.emrdiff import resolve_device
 from ..methods.state import SCALARS, universal_channels
 from ..model.bafunet import BAFUNet, network_config
@@ -19,11 +21,16 @@ from ..model.weights import ModelConfig, save_weights
 from ..nodes import NODES_NM
 from ..sensors import load_response
 from .draws import DrawConfig
+from .focus import fit_focus
 from .scenes import DrawDataset, SceneFile, batches, load_scene
 from .trainer import CHECKPOINT, Progress, TrainConfig, Trainer
 from .validate import validation_pairs, validator
 
+#: In a run's folder.
+FOCUS = "focus.json"
 WIDTH = 32
+#: Of the universal network: two more, as the paper has them, gained nothing on top of the prior.
+LEVELS = 3
 #: Two encoders with plain residual blocks: in the same time on a CPU they learn more than MSGABs.
 UNIVERSAL_NETWORK = "b-unet"
 #: Noise level of the universal chain, in units of the deviation; the paper's 2 is for images.
@@ -117,12 +124,15 @@ def train(
     config = _model_config(variant, files, draw, width, network, noise, chain_steps)
     names = [f.name for f in files], [f.name for f in held_out]
     config = replace(config, training={"data": names[0], "held_out": names[1], "seed": seed})
+    out = Path(out)
+    _fresh_folder(out, resume)
+    if variant == "universal":
+        draw = replace(draw, focus=_focus(files, draw, seed, out))
+        config = replace(config, focus=draw.focus)
     torch.manual_seed(seed)
     model = BAFUNet(config.network).to(device, memory_format=torch.channels_last)
     whole = replace(draw, augment=False, piece=160, msi_bands=(4, 6))
     pairs = validation_pairs(held_out, whole, seed)
-    out = Path(out)
-    _fresh_folder(out, resume)
     trainer = Trainer(
         model,
         config,
@@ -160,6 +170,17 @@ def _fresh_folder(out: Path, resume: bool) -> None:
         raise InputError(f"{out} holds an earlier run: add --resume, or name another folder")
     if out.exists() and not (out.is_dir() and os.access(out, os.W_OK)):
         raise InputError(f"{out} is no folder that can be written: name another one")
+
+
+def _focus(files: list[SceneFile], draw: DrawConfig, seed: int, out: Path) -> Focus:
+    """Focus of the training scenes' cameras, kept in the run's folder: it takes minutes."""
+    kept = out / FOCUS
+    if kept.exists():
+        return Focus.from_dict(json.loads(kept.read_text(encoding="utf-8")))
+    focus = fit_focus(files, draw, seed)
+    out.mkdir(parents=True, exist_ok=True)
+    kept.write_text(json.dumps(asdict(focus)) + "\n", encoding="utf-8")
+    return focus
 
 
 def _draw_config(
@@ -204,7 +225,8 @@ def _model_config(
             in_channels=channels,
             out_channels=channels,
             pool="none",
-            scales=(1, 2, 4, 8),
+            levels=LEVELS,
+            scales=(1, 2, 4),
             head=True,
             gate=True,
             time_scalars=SCALARS,
