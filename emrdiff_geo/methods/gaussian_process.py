@@ -6,7 +6,8 @@ ground (spatially varying coefficients, Gelfand et al., "Spatial modeling with s
 coefficient processes", JASA 98, 2003), and a function of colour (`_colours`). Each LR pixel sees
 the mean of the process over its PSF, so that mixed pixels are understood as mixtures, as in
 area-to-point kriging (Kyriakidis, Geographical Analysis 36, 2004). The posterior mean at the HR
-pixels is the fused image, after back-projection.
+pixels, made locally linear in the MSI since these are mixtures too (`_guided`), is the fused image
+after back-projection.
 
 How much of an LR pixel the process need not explain, the nugget, is found in every window
 (`_posterior`) and for every spectral component by the likelihood, and is no less than what the two
@@ -19,6 +20,7 @@ import numpy as np
 
 from ..degrade import Degradation
 from ..statistics import SceneStatistics
+from ._guided import guided_filter
 from ._posterior import OFFSET_LENGTH, SLOPE_LENGTH, STEP, Process, Window, correlation, hat
 from .options import MethodOptions, Place
 from .regression import back_project
@@ -45,8 +47,10 @@ def posterior_mean(
 ) -> np.ndarray:
     """What the process explains of a tile, ``(L, r h, r w)``, before back-projection."""
     process = Process.of(lr, hr, statistics, origin)
+    mean = _mean(process, statistics.degradation)
+    mean = guided_filter(mean, process.bands, radius=statistics.ratio // 2 + 1)
     fused = process.regressed
-    fused += np.tensordot(process.spectra.T, _mean(process, statistics.degradation), axes=1)
+    fused += np.tensordot(process.spectra.T, mean, axes=1)
     return fused
 
 
