@@ -9,7 +9,7 @@ from scenes import reference_cube
 from scipy import ndimage
 
 from emrdiff_geo.degrade import Degradation
-from emrdiff_geo.focus import BLURS, SHARP, Focus
+from emrdiff_geo.focus import BLURS, SHARP, Focus, mutual_weights
 from emrdiff_geo.fusion import open_pair
 from emrdiff_geo.methods.state import universal_state
 from emrdiff_geo.model.bafunet import NetworkConfig
@@ -49,6 +49,20 @@ def test_a_share_of_one_is_the_blur_and_the_other_bands_stay():
     np.testing.assert_array_equal(focused[1:], sharp[1:])
     # Between two known wavelengths, and flat beyond them.
     np.testing.assert_allclose(VIOLET.at(np.array([390.0, 410.0, 700.0]))[:, 1], [1, 0.5, 0])
+
+
+def test_bands_lack_less_where_the_msi_is_out_of_focus_itself():
+    cube, _ = camera()
+    lr, hr, statistics = seen(cube)
+    assert VIOLET.lacked(statistics)[0] > 0.9
+    with_violet = np.concatenate([hr, cube[:1]])
+    statistics = pair_statistics(lr, with_violet, statistics.degradation, NM, None)
+    assert VIOLET.lacked(statistics)[0] < 0.2
+    seen_of, predicted = mutual_weights(statistics)
+    for weights in (seen_of, predicted):
+        assert (weights >= 0).all()
+        np.testing.assert_allclose(weights.sum(axis=1), 1)
+    assert predicted[0].argmax() == 3
 
 
 def test_it_is_for_visible_cameras_at_their_own_pixels():
