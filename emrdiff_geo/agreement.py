@@ -14,6 +14,7 @@ from scipy import sparse
 from .grid import Pair
 from .resample import PixelMap, overlap
 from .sources import ResampledSource
+from .statistics import SceneStatistics
 
 ROUNDS = 4
 #: Share of an HSI pixel that must lie in a tile for its mean to be known there.
@@ -23,7 +24,7 @@ MARGIN = 4
 
 
 def agree_with_hsi(
-    fused: np.ndarray, pair: Pair, rows: slice, cols: slice, good: np.ndarray
+    fused: np.ndarray, pair: Pair, rows: slice, cols: slice, statistics: SceneStatistics
 ) -> np.ndarray:
     """Correct a fused window so that its means over the HSI's original pixels are the HSI.
 
@@ -35,8 +36,8 @@ def agree_with_hsi(
         Its HSI is returned as it is where it was not resampled.
     rows, cols : slice
         The window in the pair's high-resolution frame.
-    good : ndarray
-        Good bands among the HSI's.
+    statistics : SceneStatistics
+        Which of the HSI's bands are good, and what of them is no noise.
 
     Returns
     -------
@@ -54,10 +55,12 @@ def agree_with_hsi(
     if mean is None:
         return fused
     native = pair.hsi.source.read(slice(top, top + shape[0]), slice(left, left + shape[1]))
-    wanted = native[good].reshape(len(fused), -1).T
+    wanted = native[statistics.good].reshape(len(fused), -1).T
     known = (np.asarray(mean.sum(axis=1)).ravel() > WHOLE) & np.isfinite(wanted).all(axis=1)
     wanted = np.where(known[:, None], wanted, 0)
     image = np.ascontiguousarray(fused.reshape(len(fused), -1).T)
+    seen = mean @ image
+    wanted = seen + (wanted - seen) @ statistics.signal.T
     for _ in range(ROUNDS):
         image += spread @ ((wanted - mean @ image) * known[:, None]).astype(np.float32)
     return np.ascontiguousarray(image.T).reshape(fused.shape)

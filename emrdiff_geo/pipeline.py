@@ -76,7 +76,7 @@ class Run:
         if valid.any():
             fused, *deviation = self._fuse(lr, hr, Place(tile.origin, self._wanted(tile, hr)))
             window = rows.as_slice(), cols.as_slice()
-            fused = agree_with_hsi(fused, self.pair, *window, self.statistics.good)
+            fused = agree_with_hsi(fused, self.pair, *window, self.statistics)
             for image, part in zip((fused, *deviation), np.split(out, parts), strict=True):
                 part[self.statistics.good] = np.where(valid, image[:, *tile.inner], np.nan)
         return out

@@ -20,6 +20,7 @@ from scipy import ndimage
 from .degrade import Degradation
 from .edge import edge_magnitude
 from .errors import InputError
+from .hsi_noise import band_noise, signal_filter
 from .moments import BlockSums, Moments
 from .noise_level import (
     bounded,
@@ -143,6 +144,13 @@ class SceneStatistics:
         explained = self.slopes.T @ self.covariance[:s, s:]
         predicted = self.slopes.T @ self.covariance[:s, :s] @ self.slopes
         return self.covariance[s:, s:] - explained - explained.T + predicted
+
+    @cached_property
+    def signal(self) -> np.ndarray:
+        """``(L, L)`` float32 filter that keeps the signal of what fusion leaves of the HSI."""
+        s = self.n_msi
+        noise = band_noise(self.covariance[s:, s:], self.moments.count)
+        return signal_filter(self.residual_covariance, noise)
 
     @cached_property
     def scale(self) -> float:

@@ -94,7 +94,7 @@ def test_the_start_of_the_chain_is_in_focus():
         universal_state(lr, hr, statistics, focus=focus).start for focus in (SHARP, VIOLET)
     )
     errors = [np.mean((image[0] - cube[0]) ** 2) for image in (plain, focused)]
-    assert errors[1] < 0.5 * errors[0]
+    assert errors[1] < 0.6 * errors[0]
 
 
 @pytest.fixture(scope="module")

@@ -37,9 +37,7 @@ def fuse_gaussian_process(
     place: Place,
 ) -> np.ndarray:
     """Fuse a tile; see the module's text."""
-    return back_project(
-        posterior_mean(lr, hr, statistics, place.origin), lr, statistics.degradation
-    )
+    return back_project(posterior_mean(lr, hr, statistics, place.origin), lr, statistics)
 
 
 def posterior_mean(

@@ -94,4 +94,4 @@ def fuse_local_regression(
         msi_detail(hr, degradation), slopes, corrections, strict=True
     ):
         fused += detail * (slope[:, None, None] + degradation.up(correction, "linear"))
-    return back_project(fused, lr, degradation)
+    return back_project(fused, lr, statistics)

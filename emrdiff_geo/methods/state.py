@@ -162,7 +162,7 @@ def universal_state(
     mask = basis.mask.astype(np.float32)
     degradation, slopes = statistics.degradation, statistics.slopes.astype(np.float32)
     explained = focus.applied(posterior_mean(lr, hr, statistics, origin), statistics)
-    prior = back_project(explained, lr, degradation)
+    prior = back_project(explained, lr, statistics)
     on_nodes = basis.project(prior[:, *part])
     # What no relation to the MSI explains, and back-projection only spread over the pixels.
     spread_out = on_nodes - basis.project(explained[:, *part])
