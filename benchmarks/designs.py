@@ -24,11 +24,13 @@ from unittest import mock
 import numpy as np
 
 from emrdiff_geo.degrade import bicubic_up
+from emrdiff_geo.focus import SHARP, Focus
 from emrdiff_geo.methods.local_regression import fuse_local_regression
-from emrdiff_geo.methods.options import MethodOptions
+from emrdiff_geo.methods.options import MethodOptions, Place
 from emrdiff_geo.methods.regression import fuse_regression
 from emrdiff_geo.nodes import NODES_NM, NodeBasis, node_indices
 from emrdiff_geo.training import train
+from emrdiff_geo.training.focus import fit_focus
 from emrdiff_geo.training.train import _model_config
 from emrdiff_geo.training.trainer import TrainConfig
 from emrdiff_geo.training.validate import validation_pairs
@@ -48,12 +50,12 @@ def _prior(fuse) -> dict[str, object]:
     """A classical method where the Gaussian process stands."""
 
     def explained(lr, hr, statistics, origin):
-        return fuse(lr, hr, statistics, MethodOptions(), origin)
+        return fuse(lr, hr, statistics, MethodOptions(), Place(origin))
 
     return {f"{STATE}.posterior_mean": explained}
 
 
-def _bicubic(lr, hr, statistics, options, origin):
+def _bicubic(lr, hr, statistics, options, place):
     return bicubic_up(lr, statistics.ratio)
 
 
@@ -108,7 +110,8 @@ ROWS: dict[str, Change] = {
     "one encoder (UNet)": ({"network": "unet"}, {}),
     "width 16": ({"width": 16}, {}),
     "width 48": ({"width": 48}, {}),
-    "3 levels": ({}, _network(levels=3, scales=(1, 2, 4))),
+    "5 levels": ({}, _network(levels=5, scales=(1, 2, 4, 8))),
+    "bands equally sharp": ({}, {f"{TRAIN}.fit_focus": lambda *_: SHARP}),
     "noise: pure": ({"noise": "pure"}, {}),
     "noise: kappa = 2": ({}, {f"{TRAIN}.KAPPA": 2.0}),
     "T = 2": ({"chain_steps": 2}, {}),
@@ -129,12 +132,25 @@ def scenes(folder: Path) -> tuple[list[str], list[str]]:
     return data, held + [f"{folder}/bench/{name}.npz@400-2500" for name in HELD]
 
 
+_fitted: list[Focus] = []
+
+
+def _fit_once(*args) -> Focus:
+    """The cameras' focus, which is the same for all rows and takes minutes."""
+    if not _fitted:
+        _fitted.append(fit_focus(*args))
+    return _fitted[0]
+
+
 @contextlib.contextmanager
 def exchanged(parts: dict[str, object]) -> Iterator[None]:
     """Put other parts in place for one row."""
-    more: dict[str, Callable] = {f"{TRAIN}.validation_pairs": partial(validation_pairs, count=3)}
+    more: dict[str, Callable] = {
+        f"{TRAIN}.validation_pairs": partial(validation_pairs, count=3),
+        f"{TRAIN}.fit_focus": _fit_once,
+    }
     with contextlib.ExitStack() as stack:
-        for name, part in {**parts, **more}.items():
+        for name, part in {**more, **parts}.items():
             stack.enter_context(mock.patch(name, part))
         yield
 

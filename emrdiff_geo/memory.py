@@ -184,7 +184,7 @@ def tile_bytes(case: Case, pixels: int, core: int = 0, share: float = 1.0) -> in
     agreeing = 4.5 * bands + 64 if case.resampled else 0
     reading = 3 * msi + 8
     per_pixel = _FLOAT * (max(fusing, agreeing, 2 * bands) + reading)
-    fixed = _network_fixed(case.options) if case.learned else 16 * 2**20
+    fixed = _network_fixed(case.options) if case.learned else 40 * 2**20
     fusing_bytes = per_pixel * pixels
     # Result of the core beside its fused window; then its encoded and compressed copies.
     placing = _FLOAT * bands * pixels + 2 * core
@@ -207,8 +207,8 @@ def _local_regression(case: Case) -> float:
 
 def _gaussian_process(case: Case) -> float:
     # Either the back-projection of the result, or beside it what features are computed from, some
-    # of them at HR and all at LR, twice while they are put together.
-    features = 65 + 5 * case.n_msi + 350 / case.ratio**2
+    # of them at HR and all at LR, twice while they are put together, and what is filtered.
+    features = 85 + 5 * case.n_msi + 350 / case.ratio**2
     return max(case.n_hsi * (2.2 + 1.2 / case.ratio), case.n_hsi + features)
 
 

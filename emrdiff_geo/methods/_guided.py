@@ -16,7 +16,7 @@ from scipy import ndimage
 #: 0.13, 0.13, 0.13 and 0.12 dB on remote sensing.
 SMALLNESS = 1e-5
 #: Numbers that are held at once, float64.
-HELD = 2**22
+HELD = 2**21
 
 
 def guided_filter(image: np.ndarray, guide: np.ndarray, radius: int) -> np.ndarray:

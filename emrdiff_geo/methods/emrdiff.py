@@ -42,6 +42,8 @@ KEEP_ALL = 1.0
 #: training scenes 0.25, 0.5 and 1 gained 0.16, 0.29 and 0.43 dB on natural scenes, and 0.00, -0.01
 #: and -0.09 dB on remote-sensing scenes, at worst -0.09, -0.21 and -0.54 dB.
 UNCHECKED = 0.25
+#: Largest quotient of the scene's ratio and that of the self-check at which it tells anything.
+FARTHEST = 2.0
 #: Margin in HR pixels beyond which the network's input does not matter.
 REACH = 48
 #: Largest edge of the part of the pair one ratio lower on which errors are measured, pixels.
@@ -119,7 +121,7 @@ def _self_check(options: MethodOptions, lower: Lower, ratio: int) -> tuple[float
     from ..model.weights import load_model
 
     found = lower()
-    if found is None:
+    if found is None or ratio > FARTHEST * found[0].statistics.ratio:
         log.info(
             "The scene is too small for the self-check: %.0f %% of the network's residual is kept.",
             100 * UNCHECKED,

@@ -74,6 +74,12 @@ def _pieces(tensors: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
     yield piece
 
 
+def check_there(path: Path) -> None:
+    """Raise InputError if there is no checkpoint."""
+    if not path.is_file():
+        raise InputError(f"there is nothing to resume in {path.parent}: start without --resume")
+
+
 def load_checkpoint(
     path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -91,8 +97,7 @@ def load_checkpoint(
     InputError
         If there is no checkpoint or it belongs to another network.
     """
-    if not path.is_file():
-        raise InputError(f"there is nothing to resume in {path.parent}: start without --resume")
+    check_there(path)
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         values, tensors = found["values"], {}

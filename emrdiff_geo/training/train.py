@@ -20,6 +20,7 @@ from ..model.diffusion import state_channels
 from ..model.weights import ModelConfig, save_weights
 from ..nodes import NODES_NM
 from ..sensors import load_response
+from .checkpoint import check_there
 from .draws import DrawConfig
 from .focus import fit_focus
 from .scenes import DrawDataset, SceneFile, batches, load_scene
@@ -37,6 +38,8 @@ UNIVERSAL_NETWORK = "b-unet"
 KAPPA = 0.5
 #: Patches in a batch: many small steps learn faster than few large ones, measured on CPUs.
 BATCH = 4
+#: Patches of a draw; with fewer the network waits for the draws.
+PATCHES = 16
 LEARNING_RATE = {"universal": 2.5e-3, "published": 1e-3}
 
 
@@ -125,9 +128,13 @@ def train(
     names = [f.name for f in files], [f.name for f in held_out]
     config = replace(config, training={"data": names[0], "held_out": names[1], "seed": seed})
     out = Path(out)
-    _fresh_folder(out, resume)
+    chosen = TrainConfig(
+        steps=steps, max_minutes=max_minutes, learning_rate=LEARNING_RATE[variant], seed=seed
+    )
+    chosen.check_end()
+    _check_folder(out, resume)
     if variant == "universal":
-        draw = replace(draw, focus=_focus(files, draw, seed, out))
+        draw = replace(draw, focus=_focus(files, draw, seed, out, resume))
         config = replace(config, focus=draw.focus)
     torch.manual_seed(seed)
     model = BAFUNet(config.network).to(device, memory_format=torch.channels_last)
@@ -136,12 +143,7 @@ def train(
     trainer = Trainer(
         model,
         config,
-        TrainConfig(
-            steps=steps,
-            max_minutes=max_minutes,
-            learning_rate=LEARNING_RATE[variant],
-            seed=seed,
-        ),
+        chosen,
         out,
         validator(pairs, whole, config),
         progress,
@@ -165,17 +167,19 @@ def _split(files: list[SceneFile], val: list[SceneFile]) -> tuple[list[SceneFile
     return (files[:-1], files[-1:]) if len(files) >= 3 else (files, files)
 
 
-def _fresh_folder(out: Path, resume: bool) -> None:
-    if not resume and (out / CHECKPOINT).exists():
+def _check_folder(out: Path, resume: bool) -> None:
+    if resume:
+        check_there(out / CHECKPOINT)
+    elif (out / CHECKPOINT).exists():
         raise InputError(f"{out} holds an earlier run: add --resume, or name another folder")
     if out.exists() and not (out.is_dir() and os.access(out, os.W_OK)):
         raise InputError(f"{out} is no folder that can be written: name another one")
 
 
-def _focus(files: list[SceneFile], draw: DrawConfig, seed: int, out: Path) -> Focus:
+def _focus(files: list[SceneFile], draw: DrawConfig, seed: int, out: Path, resume: bool) -> Focus:
     """Focus of the training scenes' cameras, kept in the run's folder: it takes minutes."""
     kept = out / FOCUS
-    if kept.exists():
+    if resume and kept.exists():
         return Focus.from_dict(json.loads(kept.read_text(encoding="utf-8")))
     focus = fit_focus(files, draw, seed)
     out.mkdir(parents=True, exist_ok=True)
@@ -204,7 +208,7 @@ def _draw_config(
         response=None if srf is None else load_response(srf),
         residual=residual,
         pseudo_bands=pseudo_bands,
-        patches=8,
+        patches=PATCHES,
     )
     return draw if ratio is None else replace(draw, ratios=(ratio,))
 

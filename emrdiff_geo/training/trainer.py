@@ -72,6 +72,11 @@ class TrainConfig:
     validate_every: int = 2000
     amp: bool = True
 
+    def check_end(self) -> None:
+        """Raise InputError if the run would never end."""
+        if self.steps is None and self.max_minutes is None:
+            raise InputError("training needs an end: give a number of steps or of minutes")
+
 
 @dataclass
 class Trainer:
@@ -103,8 +108,7 @@ class Trainer:
     total: int | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        if self.train.steps is None and self.train.max_minutes is None:
-            raise InputError("training needs an end: give a number of steps or of minutes")
+        self.train.check_end()
         self.device = next(self.model.parameters()).device
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(),
