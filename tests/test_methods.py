@@ -168,13 +168,13 @@ def test_the_chain_runs_on_the_inner_part_and_agrees_there_with_the_whole(varian
     whole = emrdiff.fuse_tile(lr, hr, statistics, options, Place())
     inner = slice(96, 160), slice(100, 180)
     part = chain_part(inner, hr.shape[1:], 8)
-    assert part == (slice(48, 208), slice(48, 232))
+    assert part == (slice(64, 192), slice(64, 216))
     fused = emrdiff.fuse_tile(lr, hr, statistics, options, Place(inner=inner))
     start = build_state(variant, lr, hr, statistics).start
     added = np.sqrt(np.mean((whole - start)[:, *inner] ** 2))
     assert added > 0
     # The published network pools over what it sees, and so depends on it by some hundredths.
-    allowed = {"universal": 2e-3, "published": 5e-2}[variant]
+    allowed = {"universal": 3e-3, "published": 8e-2}[variant]
     assert np.sqrt(np.mean((fused - whole)[:, *inner] ** 2)) < allowed * added
     outside = np.ones(hr.shape[1:], bool)
     outside[part] = False
@@ -183,7 +183,7 @@ def test_the_chain_runs_on_the_inner_part_and_agrees_there_with_the_whole(varian
 
 def test_the_part_of_the_chain_ends_with_the_tile():
     assert chain_part(WHOLE, (64, 96), 8) == (slice(0, 64), slice(0, 96))
-    assert chain_part((slice(5, 20), slice(90, 96)), (64, 96), 4) == (slice(0, 64), slice(40, 96))
+    assert chain_part((slice(5, 20), slice(90, 96)), (64, 96), 4) == (slice(0, 52), slice(56, 96))
 
 
 def test_kept_share_is_the_least_squares_share_between_0_and_1():
