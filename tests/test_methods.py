@@ -10,13 +10,14 @@ from scenes import reference_cube, simulated
 
 from emrdiff_geo.degrade import Degradation
 from emrdiff_geo.errors import MethodError, WeightsError
-from emrdiff_geo.methods import METHODS, WHOLE, MethodOptions, Place, get_method
-from emrdiff_geo.methods.emrdiff import chain_part, kept_share
+from emrdiff_geo.methods import METHODS, MethodOptions, Place, get_method
+from emrdiff_geo.methods.emrdiff import REACH, kept_share
 from emrdiff_geo.methods.state import build_state, universal_channels, universal_state
 from emrdiff_geo.model.bafunet import BAFUNet, NetworkConfig
-from emrdiff_geo.model.weights import ModelConfig, save_weights
+from emrdiff_geo.model.weights import ModelConfig, read_config, save_weights
 from emrdiff_geo.sensors import load_response
 from emrdiff_geo.statistics import pair_statistics, scene_statistics
+from emrdiff_geo.weightfiles import weights_path
 
 OPTIONS = MethodOptions(device="cpu")
 
@@ -167,10 +168,12 @@ def test_the_chain_runs_on_the_inner_part_and_agrees_there_with_the_whole(varian
     options = emrdiff.prepare(options, statistics, lambda: None)
     whole = emrdiff.fuse_tile(lr, hr, statistics, options, Place())
     inner = slice(96, 160), slice(100, 180)
-    part = chain_part(inner, hr.shape[1:], 8)
+    part = Place(inner=inner).around(hr.shape[1:], REACH, 8)
     assert part == (slice(64, 192), slice(64, 216))
     fused = emrdiff.fuse_tile(lr, hr, statistics, options, Place(inner=inner))
-    start = build_state(variant, lr, hr, statistics).start
+    config = read_config(weights_path(weights))
+    known = variant, lr, hr, statistics, config.residual, (0, 0)
+    start = build_state(*known, part, config.focus).start
     added = np.sqrt(np.mean((whole - start)[:, *inner] ** 2))
     assert added > 0
     # The published network pools over what it sees, and so depends on it by some hundredths.
@@ -181,9 +184,10 @@ def test_the_chain_runs_on_the_inner_part_and_agrees_there_with_the_whole(varian
     np.testing.assert_array_equal(fused[:, outside], start[:, outside])
 
 
-def test_the_part_of_the_chain_ends_with_the_tile():
-    assert chain_part(WHOLE, (64, 96), 8) == (slice(0, 64), slice(0, 96))
-    assert chain_part((slice(5, 20), slice(90, 96)), (64, 96), 4) == (slice(0, 52), slice(56, 96))
+def test_the_part_around_ends_with_the_tile():
+    assert Place().around((64, 96), 32, 8) == (slice(0, 64), slice(0, 96))
+    part = Place(inner=(slice(5, 20), slice(90, 96))).around((64, 96), 32, 4)
+    assert part == (slice(0, 52), slice(56, 96))
 
 
 def test_kept_share_is_the_least_squares_share_between_0_and_1():

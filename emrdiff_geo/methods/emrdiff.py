@@ -16,7 +16,7 @@ from ..statistics import SceneStatistics
 from ..wald import central_part
 from ..weightfiles import digest, weights_path
 from ._sampling import chain_samples, run_chain
-from .options import Lower, MethodOptions, Part, Place
+from .options import Lower, MethodOptions, Place
 from .state import (
     ChainState,
     build_state,
@@ -271,22 +271,10 @@ def _chain(
     from ..model.weights import load_model
 
     model, config = load_model(options.weights, options.digest, options.device)
-    part = chain_part(place.inner, hr.shape[1:], statistics.ratio)
+    part = place.around(hr.shape[1:], REACH, statistics.ratio)
     known = lr, hr, statistics, config.residual, place.origin, part, config.focus
     state = build_state(config.variant, *known)
     if options.kept:
         state = replace(state, to_bands=state.to_bands * np.array(options.kept, np.float32))
     origin = tuple(first + s.start for first, s in zip(place.origin, part, strict=True))
     return state, chain_samples(model, config, state, options, origin)
-
-
-def chain_part(inner: Part, shape: tuple[int, ...], ratio: int) -> Part:
-    """Where in a tile of some shape the chain has to run: `REACH` further, whole LR pixels."""
-    rows, cols = (
-        slice(
-            max(first - REACH, 0) // ratio * ratio,
-            min(-(-(last + REACH) // ratio) * ratio, n),
-        )
-        for (first, last, _), n in ((s.indices(n), n) for s, n in zip(inner, shape, strict=True))
-    )
-    return rows, cols

@@ -22,11 +22,13 @@ from ..degrade import Degradation
 from ..statistics import SceneStatistics
 from ._guided import guided_filter
 from ._posterior import OFFSET_LENGTH, SLOPE_LENGTH, STEP, Process, Window, correlation, hat
-from .options import MethodOptions, Place
+from .options import WHOLE, MethodOptions, Part, Place
 from .regression import back_project
 
 #: HR pixels whose features are held at once, or one cell's if it has more.
 PIXELS = 4096
+#: LR pixels around the part of a tile that is used, from which back-projection takes anything.
+MARGIN = 4
 
 
 def fuse_gaussian_process(
@@ -37,16 +39,25 @@ def fuse_gaussian_process(
     place: Place,
 ) -> np.ndarray:
     """Fuse a tile; see the module's text."""
-    return back_project(posterior_mean(lr, hr, statistics, place.origin), lr, statistics)
+    part = place.around(hr.shape[1:], MARGIN * statistics.ratio, statistics.ratio)
+    return back_project(posterior_mean(lr, hr, statistics, place.origin, part), lr, statistics)
 
 
 def posterior_mean(
-    lr: np.ndarray, hr: np.ndarray, statistics: SceneStatistics, origin: tuple[int, int]
+    lr: np.ndarray,
+    hr: np.ndarray,
+    statistics: SceneStatistics,
+    origin: tuple[int, int],
+    part: Part = WHOLE,
 ) -> np.ndarray:
-    """What the process explains of a tile, ``(L, r h, r w)``, before back-projection."""
+    """What the process explains of a tile, ``(L, r h, r w)``, before back-projection.
+
+    It is made locally linear in the `part` that matters.
+    """
     process = Process.of(lr, hr, statistics, origin)
     mean = _mean(process, statistics.degradation)
-    mean = guided_filter(mean, process.bands, radius=statistics.ratio // 2 + 1)
+    radius = statistics.ratio // 2 + 1
+    mean[:, *part] = guided_filter(mean[:, *part], process.bands[:, *part], radius)
     fused = process.regressed
     fused += np.tensordot(process.spectra.T, mean, axes=1)
     return fused

@@ -33,6 +33,19 @@ class Place:
     origin: tuple[int, int] = (0, 0)
     inner: Part = WHOLE
 
+    def around(self, shape: tuple[int, ...], margin: int, ratio: int) -> Part:
+        """The inner part and a margin, HR pixels, within a tile of some shape; whole LR pixels."""
+        rows, cols = (
+            _widened(*s.indices(n)[:2], n, margin, ratio)
+            for s, n in zip(self.inner, shape, strict=True)
+        )
+        return rows, cols
+
+
+def _widened(first: int, last: int, size: int, margin: int, ratio: int) -> slice:
+    start = max(first - margin, 0) // ratio * ratio
+    return slice(start, min(-(-(last + margin) // ratio) * ratio, size))
+
 
 @dataclass(frozen=True)
 class MethodOptions:

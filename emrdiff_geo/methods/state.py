@@ -161,7 +161,7 @@ def universal_state(
     unit, spread = (v[:, None, None] for v in node_units(statistics, basis))
     mask = basis.mask.astype(np.float32)
     degradation, slopes = statistics.degradation, statistics.slopes.astype(np.float32)
-    explained = focus.applied(posterior_mean(lr, hr, statistics, origin), statistics)
+    explained = focus.applied(posterior_mean(lr, hr, statistics, origin, part), statistics)
     prior = back_project(explained, lr, statistics)
     on_nodes = basis.project(prior[:, *part])
     # What no relation to the MSI explains, and back-projection only spread over the pixels.
