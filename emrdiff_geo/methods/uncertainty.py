@@ -41,14 +41,14 @@ TERMS = ("spread", "deviation", "detail", "process", "local", "level")
 #: For universal weights that nobody has calibrated: those of the shipped ones. The factor at full
 #: resolution is expected to be ``factor * (factor one ratio lower) ** power``.
 DEFAULT = {
-    "spread": 2.625,
-    "deviation": 3.169,
-    "detail": 0.044,
-    "process": 1.956,
-    "local": 1.338,
-    "level": 0.356,
-    "factor": 1.635,
-    "power": 0.269,
+    "spread": 2.601,
+    "deviation": 2.861,
+    "detail": 0.056,
+    "process": 1.786,
+    "local": 1.001,
+    "level": 0.441,
+    "factor": 1.28,
+    "power": 0.11,
 }
 #: Bounds of the common factor: a small scene must not spoil everything.
 FACTORS = (0.2, 5.0)
