@@ -49,7 +49,7 @@ Change = tuple[dict[str, object], dict[str, object]]
 def _prior(fuse) -> dict[str, object]:
     """A classical method where the Gaussian process stands."""
 
-    def explained(lr, hr, statistics, origin):
+    def explained(lr, hr, statistics, origin, part):
         return fuse(lr, hr, statistics, MethodOptions(), Place(origin))
 
     return {f"{STATE}.posterior_mean": explained}
