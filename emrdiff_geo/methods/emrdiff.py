@@ -97,6 +97,8 @@ def prepare_emrdiff(
     if config.variant == "universal":
         check_channels(config, path.name)
         node_basis(statistics)
+        if config.focus.serves(statistics):
+            log.info("A camera of the visible range: its bands get the sharpness of such cameras.")
     else:
         _check_bands(config, path.name, int(statistics.good.sum()), statistics.n_msi)
     if options.steps is not None and options.steps < 2:
