@@ -136,7 +136,7 @@ _fitted: list[Focus] = []
 
 
 def _fit_once(*args) -> Focus:
-    """The cameras' focus, which is the same for all rows and takes minutes."""
+    """The cameras' focus, which is the same for all rows and takes a minute."""
     if not _fitted:
         _fitted.append(fit_focus(*args))
     return _fitted[0]

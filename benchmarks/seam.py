@@ -49,7 +49,7 @@ def window_fuser(pair: Pair, statistics: SceneStatistics, method: str, options) 
         hr, _ = fill_invalid(pair.msi.read(rows, cols))
         coarse = (slice(s.start // pair.ratio, s.stop // pair.ratio) for s in (rows, cols))
         lr, _ = fill_invalid(pair.hsi.read(*coarse)[statistics.good])
-        inner = tuple(slice(max(s.start - margin, 0), s.stop + margin) for s in tile.inner)
+        inner = Place(tile.origin, tile.inner).around(hr.shape[1:], margin)
         place = Place(tile.origin, inner)
         return get_method(method).fuse_tile(lr, hr, statistics, options, place)
 

@@ -26,7 +26,7 @@ MARGIN = 4
 def agree_with_hsi(
     fused: np.ndarray, pair: Pair, rows: slice, cols: slice, statistics: SceneStatistics
 ) -> np.ndarray:
-    """Correct a fused window so that its means over the HSI's original pixels are the HSI.
+    """Correct a fused window so that its means over the HSI's original pixels are its signal.
 
     Parameters
     ----------

@@ -16,6 +16,8 @@ NEIGHBOURS = 24
 PIXELS, LEAST = 5, 10
 #: Least noise, relative to the mean variance of the bands: rounding errors.
 ROUNDING = 1e-14
+#: Of these regressions, relative to the same.
+RIDGE = 1e-10
 
 
 def band_noise(covariance: np.ndarray, count: int) -> np.ndarray:
@@ -37,16 +39,16 @@ def band_noise(covariance: np.ndarray, count: int) -> np.ndarray:
     near = min(bands - 1, NEIGHBOURS, count // PIXELS)
     if near < LEAST:
         return np.zeros(bands)
-    least = ROUNDING * np.trace(covariance) / bands
+    mean = np.trace(covariance) / bands
+    ridged = covariance + RIDGE * mean * np.eye(bands)
     noise = np.empty(bands)
     for band in range(bands):
         first = min(max(band - near // 2, 0), bands - near - 1)
         others = np.delete(np.arange(first, first + near + 1), band - first)
-        between = covariance[np.ix_(others, others)]
-        between = between + 1e-10 * np.trace(covariance) / bands * np.eye(near)
         cross = covariance[others, band]
-        noise[band] = covariance[band, band] - cross @ np.linalg.solve(between, cross)
-    return np.maximum(noise * (count / (count - near)), least)
+        explained = cross @ np.linalg.solve(ridged[np.ix_(others, others)], cross)
+        noise[band] = covariance[band, band] - explained
+    return np.maximum(noise * (count / (count - near)), ROUNDING * mean)
 
 
 def signal_filter(covariance: np.ndarray, noise: np.ndarray) -> np.ndarray:

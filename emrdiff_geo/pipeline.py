@@ -91,11 +91,7 @@ class Run:
     def _wanted(self, tile: Tile, hr: np.ndarray) -> Part:
         """The tile's core, and around it what its agreement with the HSI's own pixels sees."""
         margin = MARGIN * self.plan.ratio if self.pair.resampled else 0
-        rows, cols = (
-            slice(max(s.start - margin, 0), min(s.stop + margin, n))
-            for s, n in zip(tile.inner, hr.shape[1:], strict=True)
-        )
-        return rows, cols
+        return Place(tile.origin, tile.inner).around(hr.shape[1:], margin)
 
     def _coarse(self, span: Span) -> slice:
         return slice(span.start // self.plan.ratio, span.stop // self.plan.ratio)

@@ -16,6 +16,7 @@ import numpy as np
 from scipy import ndimage
 
 from ..statistics import SceneStatistics
+from .options import WHOLE, Part
 
 #: Features of each of the two kernels. 50, 100, 200 and 400 gave 1.89, 1.99, 1.98 and 1.99 dB over
 #: local regression on six CAVE training scenes at x8, and 0.28, 0.44, 0.46 and 0.50 dB on five
@@ -29,9 +30,6 @@ WHITENING = 0.6
 DARKEST = 0.05
 #: Features that are held at once at full resolution.
 CHUNK = 20
-
-Window = tuple[slice, slice]
-WHOLE: Window = (slice(None), slice(None))
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ class Inputs:
     hue: np.ndarray
     brightness: np.ndarray
 
-    def features(self, window: Window = WHOLE) -> Iterator[np.ndarray]:
+    def features(self, window: Part = WHOLE) -> Iterator[np.ndarray]:
         """All features in small parts ``(n, y, x)`` float32, of a window of the image.
 
         The mean square of each is about ``1 / FEATURES``.
@@ -116,7 +114,7 @@ class Inputs:
             for start in range(0, FEATURES, CHUNK):
                 yield self._part(hues, slice(start, start + CHUNK), window)
 
-    def _part(self, hues: bool, some: slice, window: Window) -> np.ndarray:
+    def _part(self, hues: bool, some: slice, window: Part) -> np.ndarray:
         values = (self.hue if hues else self.values)[:, *window]
         directions = _directions(len(values), hues)[some]
         # A cosine with a phase of a quarter turn is a sine; means are those of normal values.

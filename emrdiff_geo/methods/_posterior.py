@@ -14,6 +14,7 @@ import numpy as np
 
 from ..statistics import SceneStatistics
 from ._colours import Colours, Inputs
+from .options import Part
 from .regression import regressed
 
 #: Edge of a window, LR pixels, and how far windows lie apart.
@@ -30,8 +31,6 @@ NUGGETS = 10.0 ** np.arange(-4, 1.01, 0.5)
 #: scenes of `_colours.FEATURES` 1 and 4 gave 2.01 and 2.04 dB, and 0.44 and 0.46 dB; the most
 #: likely nugget alone 1.99 and 0.44 dB.
 CORRELATED = 4.0
-
-Span = tuple[slice, slice]
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ class Window:
 
     index: tuple[int, int]
     start: tuple[int, int]
-    at: Span
+    at: Part
     bands: np.ndarray
     features: np.ndarray
     near: np.ndarray

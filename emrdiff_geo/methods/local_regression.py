@@ -19,7 +19,7 @@ import numpy as np
 
 from ..statistics import SceneStatistics
 from .options import MethodOptions, Place
-from .regression import back_project, msi_detail, regressed
+from .regression import back_project, regressed, unseen_detail
 
 #: Standard deviation of the window, in LR pixels.
 WINDOW = 1.0
@@ -91,7 +91,7 @@ def fuse_local_regression(
     corrections = slope_corrections(msi_lr, residual, stabiliser)
     fused = degradation.up(lr)
     for detail, slope, correction in zip(
-        msi_detail(hr, degradation), slopes, corrections, strict=True
+        unseen_detail(hr, degradation), slopes, corrections, strict=True
     ):
         fused += detail * (slope[:, None, None] + degradation.up(correction, "linear"))
     return back_project(fused, lr, statistics)

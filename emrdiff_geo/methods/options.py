@@ -1,4 +1,4 @@
-"""What a user can choose about a method."""
+"""What a method is told beside the images: where a tile lies, and what a user has chosen."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Place:
     origin: tuple[int, int] = (0, 0)
     inner: Part = WHOLE
 
-    def around(self, shape: tuple[int, ...], margin: int, ratio: int) -> Part:
-        """The inner part and a margin, HR pixels, within a tile of some shape; whole LR pixels."""
+    def around(self, shape: tuple[int, ...], margin: int, ratio: int = 1) -> Part:
+        """The inner part and a margin within a tile of some shape, in multiples of `ratio`."""
         rows, cols = (
             _widened(*s.indices(n)[:2], n, margin, ratio)
             for s, n in zip(self.inner, shape, strict=True)

@@ -63,9 +63,9 @@ def regressed(msi: np.ndarray, statistics: SceneStatistics) -> np.ndarray:
     return image
 
 
-def msi_detail(hr: np.ndarray, degradation: Degradation) -> np.ndarray:
-    """What degrading takes away from the MSI, ``(s, r h, r w)``, in its units."""
-    return hr - degradation.up(degradation.down(hr))
+def unseen_detail(image: np.ndarray, degradation: Degradation) -> np.ndarray:
+    """What degrading takes away from an image ``(n, r h, r w)``, in its units."""
+    return image - degradation.up(degradation.down(image))
 
 
 def fuse_regression(
@@ -78,5 +78,5 @@ def fuse_regression(
     """Fuse a tile with the scene's global regression; see the module's text."""
     degradation = statistics.degradation
     slopes = statistics.slopes.astype(np.float32)
-    injected = np.tensordot(slopes.T, msi_detail(hr, degradation), axes=1)
+    injected = np.tensordot(slopes.T, unseen_detail(hr, degradation), axes=1)
     return back_project(degradation.up(lr) + injected, lr, statistics)

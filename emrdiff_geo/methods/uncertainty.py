@@ -182,10 +182,14 @@ def error_terms(
 
 
 def predicted_deviation(terms: Iterator[np.ndarray], weights: tuple[float, ...]) -> np.ndarray:
-    """Standard deviation ``(L, H, W)`` float32 from the terms; one of them is held at a time."""
-    variance = 0
-    for term, weight in zip(terms, weights, strict=True):
-        variance = variance + np.square(np.float32(weight) * term)
+    """Standard deviation ``(L, H, W)`` float32 from the terms, one of them held at a time.
+
+    The first has that shape, the others broadcast to it.
+    """
+    squares = (np.square(np.float32(w) * term) for term, w in zip(terms, weights, strict=True))
+    variance = next(squares)
+    for square in squares:
+        variance += square
     return np.sqrt(variance)
 
 

@@ -9,26 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache, reduce
+from functools import reduce
 
 import numpy as np
 from scipy import ndimage
 
 from .._threads import one_blas_thread
 from ..degrade import Degradation
-from ..errors import SpectralError
 from ..focus import SHARP, Focus
 from ..methods.state import ChainState, build_state, deviation
 from ..model.diffusion import PseudoBands, Residual, pseudo_msi_bands
 from ..nodes import PSEUDO_MSI_NM, node_indices
-from ..sensors import SpectralResponse, load_response, sensor_names
-from ..spectral import gaussian_weights
+from ..sensors import SpectralResponse
 from ..statistics import WaldPair, fill_invalid, pair_statistics
+from .responses import draw_response
 
 #: Draws whose prior is nearly right would otherwise weigh without bound in the loss.
 LEAST_ERROR = 0.2
-#: Of the sensors the one that no draw may have.
-PAPERS_CAMERA = "nikon_d700"
 
 
 @dataclass(frozen=True)
@@ -135,7 +132,10 @@ def draw_pair(scene: TrainingScene, rng: np.random.Generator, config: DrawConfig
             cube, wavelength, fwhm = _vary_spectra(cube, wavelength, fwhm, rng)
     ratio = _ratio(cube.shape[1:], rng, config)
     cube = cube[:, : cube.shape[1] // ratio * ratio, : cube.shape[2] // ratio * ratio]
-    response = _response(wavelength, fwhm, rng, config)
+    if config.response is None:
+        response = draw_response(wavelength, fwhm, rng, config.msi_bands, config.real_sensors)
+    else:
+        response = config.response.on_bands(wavelength, fwhm).astype(np.float32)
     hr = np.tensordot(response, cube, axes=1).astype(np.float32)
     if len(cube) > config.max_bands and not config.fixed_sensor:
         keep = np.sort(rng.choice(len(cube), config.max_bands, replace=False))
@@ -240,68 +240,6 @@ def _degradation(ratio: int, rng: np.random.Generator) -> Degradation:
     width = rng.uniform(0.7, 1.4)
     skew = rng.uniform(0.9, 1.1)
     return Degradation(ratio, "gaussian", fwhm=(width * skew, width / skew))
-
-
-def _response(
-    wavelength: np.ndarray, fwhm: np.ndarray, rng: np.random.Generator, config: DrawConfig
-) -> np.ndarray:
-    """Bands of a real sensor, or Gaussian ones anywhere in the range."""
-    if config.response is not None:
-        return config.response.on_bands(wavelength, fwhm).astype(np.float32)
-    if rng.random() < config.real_sensors:
-        response = _real_response(wavelength, fwhm, rng, config)
-        if response is not None:
-            return response
-    return _gaussian_response(wavelength, fwhm, rng, config)
-
-
-def _real_response(
-    wavelength: np.ndarray, fwhm: np.ndarray, rng: np.random.Generator, config: DrawConfig
-) -> np.ndarray | None:
-    """Some or all bands of a real sensor; None if the one drawn does not see enough of the range.
-
-    The camera of the paper's protocol is never drawn: it is what the weights are measured with.
-    """
-    names = [name for name in sensor_names() if name != PAPERS_CAMERA]
-    sensor = _sensor(names[int(rng.integers(len(names)))])
-    try:
-        response, _ = sensor.on_bands(wavelength, fwhm, drop_uncovered=True)
-    except SpectralError:
-        return None
-    least, most = config.msi_bands
-    if len(response) < least:
-        return None
-    if len(response) > most or rng.random() < 0.4:
-        count = int(rng.integers(least, min(len(response), most) + 1))
-        response = response[np.sort(rng.choice(len(response), count, replace=False))]
-    return response.astype(np.float32)
-
-
-@cache
-def _sensor(name: str) -> SpectralResponse:
-    return load_response(name)
-
-
-def _gaussian_response(
-    wavelength: np.ndarray, fwhm: np.ndarray, rng: np.random.Generator, config: DrawConfig
-) -> np.ndarray:
-    """Gaussian bands anywhere in the range, now and then with a broad panchromatic one."""
-    least, most = config.msi_bands
-    count = least + int((most - least + 1) * rng.random() ** 2)
-    low, high = float(wavelength.min()), float(wavelength.max())
-    span = high - low
-    if rng.random() < 0.5:
-        centers = low + span * (np.arange(count) + rng.uniform(0.2, 0.8, count)) / count
-    else:
-        # As most MSI: crowded towards the short end.
-        centers = low + span * np.sort(rng.beta(1.0, 2.5, count))
-    widths = np.exp(rng.uniform(np.log(15), np.log(max(0.25 * span, 40)), count))
-    if rng.random() < 0.15:
-        widths[0] = 0.5 * span
-    # A centre between two distant bands would see neither.
-    centers = wavelength[np.abs(wavelength[:, None] - centers).argmin(axis=0)]
-    weights, _ = gaussian_weights(centers, widths, wavelength, fwhm)
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
 def _noisy(image: np.ndarray, snr_db: float, rng: np.random.Generator) -> np.ndarray:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .._threads import one_blas_thread
-from ..degrade import Degradation
 from ..focus import BLURS, SHARP, Focus, lacking, visible
 from ..methods.gaussian_process import fuse_gaussian_process
 from ..methods.options import MethodOptions, Place
-from ..statistics import WaldPair
-from .draws import DrawConfig, TrainingScene, draw_pair
+from ..methods.regression import unseen_detail
+from ..statistics import SceneStatistics, WaldPair
+from .draws import DrawConfig, draw_pair
 from .scenes import SceneFile, load_scene
 
 #: Draws from every scene.
@@ -25,8 +25,27 @@ STEP = 10.0
 #: Weight of smallness, relative to the mean power of what blurs add.
 RIDGE = 1e-3
 
-#: Normal equations: ``(n, k, k)`` and ``(n, k)``.
-_Sums = tuple[np.ndarray, np.ndarray]
+
+@dataclass(frozen=True)
+class _Equations:
+    """Normal equations of every band of a pair, ``(L, k, k)`` and ``(L, k)``, were all lacking."""
+
+    statistics: SceneStatistics
+    squares: np.ndarray
+    products: np.ndarray
+
+    @classmethod
+    def of(cls, pair: WaldPair) -> _Equations:
+        statistics = pair.statistics
+        fused = fuse_gaussian_process(pair.lr, pair.hr, statistics, MethodOptions(), Place())
+        error = pair.reference - fused
+        # What back-projection would take away again does not count.
+        degradation = statistics.degradation
+        added = np.stack([unseen_detail(lacking(fused, blur), degradation) for blur in BLURS])
+        weight = 1 / max(float(np.mean(np.square(error, dtype=np.float64))), 1e-30)
+        squares = weight * np.einsum("kbyx,lbyx->bkl", added, added, dtype=np.float64)
+        products = weight * np.einsum("kbyx,byx->bk", added, error, dtype=np.float64)
+        return cls(statistics, squares, products)
 
 
 @one_blas_thread()
@@ -54,27 +73,30 @@ def fit_focus(files: Sequence[SceneFile], config: DrawConfig, seed: int) -> Focu
     scenes = [scene for scene in scenes if visible(scene.wavelength_nm)]
     if not scenes:
         return SHARP
-    focus, clean = SHARP, replace(config, augment=False, noisy=0.0, misregistered=0.0)
-    for _ in range(ROUNDS):
-        focus = _refit(focus, scenes, clean, seed)
-    return focus
-
-
-def _refit(focus: Focus, scenes: list[TrainingScene], config: DrawConfig, seed: int) -> Focus:
-    """Shares, given an earlier fit."""
+    clean = replace(config, augment=False, noisy=0.0, misregistered=0.0)
+    equations = [
+        _Equations.of(draw_pair(scene, np.random.default_rng((seed, 1 << 41, number, draw)), clean))
+        for number, scene in enumerate(scenes)
+        for draw in range(DRAWS)
+    ]
     low = min(scene.wavelength_nm[0] for scene in scenes)
     high = max(scene.wavelength_nm[-1] for scene in scenes)
     grid = np.arange(STEP * np.floor(low / STEP), high + STEP, STEP)
+    focus = SHARP
+    for _ in range(ROUNDS):
+        focus = _refit(focus, equations, grid)
+    return focus
+
+
+def _refit(focus: Focus, equations: Sequence[_Equations], grid: np.ndarray) -> Focus:
+    """Shares at wavelengths of a grid, given those of an earlier fit."""
     k = len(BLURS)
     squares, products = np.zeros((len(grid), k, k)), np.zeros((len(grid), k))
-    for number, scene in enumerate(scenes):
-        for draw in range(DRAWS):
-            rng = np.random.default_rng((seed, 1 << 41, number, draw))
-            pair = draw_pair(scene, rng, config)
-            nearest = np.abs(pair.statistics.wavelength_nm[:, None] - grid).argmin(axis=1)
-            square, product = _sums(pair, focus)
-            np.add.at(squares, nearest, square)
-            np.add.at(products, nearest, product)
+    for pair in equations:
+        nearest = np.abs(pair.statistics.wavelength_nm[:, None] - grid).argmin(axis=1)
+        lacked = focus.lacked(pair.statistics)[:, None]
+        np.add.at(squares, nearest, lacked[:, None] ** 2 * pair.squares)
+        np.add.at(products, nearest, lacked * pair.products)
     seen = np.flatnonzero(np.trace(squares, axis1=1, axis2=2) > 0)
     ridge = RIDGE * np.trace(squares[seen], axis1=1, axis2=2)[:, None, None] / k
     shares = np.linalg.solve(squares[seen] + ridge * np.eye(k), products[seen][..., None])[..., 0]
@@ -82,21 +104,3 @@ def _refit(focus: Focus, scenes: list[TrainingScene], config: DrawConfig, seed: 
         tuple(float(w) for w in grid[seen]),
         tuple(tuple(round(float(s), 3) for s in row) for row in shares),
     )
-
-
-def _sums(pair: WaldPair, focus: Focus) -> _Sums:
-    """Normal equations of every band of a pair."""
-    statistics = pair.statistics
-    fused = fuse_gaussian_process(pair.lr, pair.hr, statistics, MethodOptions(), Place())
-    error = pair.reference - fused
-    added = np.stack([_unseen(lacking(fused, blur), statistics.degradation) for blur in BLURS])
-    added *= focus.lacked(statistics).astype(np.float32)[:, None, None]
-    weight = 1 / max(float(np.mean(np.square(error, dtype=np.float64))), 1e-30)
-    squares = weight * np.einsum("kbyx,lbyx->bkl", added, added, dtype=np.float64)
-    products = weight * np.einsum("kbyx,byx->bk", added, error, dtype=np.float64)
-    return squares, products
-
-
-def _unseen(image: np.ndarray, degradation: Degradation) -> np.ndarray:
-    """What is left of an image after back-projection."""
-    return image - degradation.up(degradation.down(image))

@@ -177,7 +177,7 @@ def _check_folder(out: Path, resume: bool) -> None:
 
 
 def _focus(files: list[SceneFile], draw: DrawConfig, seed: int, out: Path, resume: bool) -> Focus:
-    """Focus of the training scenes' cameras, kept in the run's folder: it takes minutes."""
+    """Focus of the training scenes' cameras, kept in the run's folder: it takes a minute."""
     kept = out / FOCUS
     if resume and kept.exists():
         return Focus.from_dict(json.loads(kept.read_text(encoding="utf-8")))
