@@ -26,7 +26,8 @@ from emrdiff_geo.fusion import open_pair
 from emrdiff_geo.grid import Pair
 from emrdiff_geo.measuring import measure_scene
 from emrdiff_geo.methods import MethodOptions, Place, get_method
-from emrdiff_geo.statistics import SceneStatistics, fill_invalid
+from emrdiff_geo.nodata import fill_invalid
+from emrdiff_geo.statistics import SceneStatistics
 from emrdiff_geo.tiling import Tile, TilePlan, plan_tiles
 
 from . import _measure

@@ -18,8 +18,9 @@ from .errors import InputError
 from .grid import Pair
 from .measuring import measure_scene
 from .methods import MethodOptions, Part, Place, get_method
+from .nodata import fill_invalid
 from .optics import AUTO, resolve_psf
-from .statistics import Over, SceneStatistics, WaldPair, fill_invalid
+from .statistics import Over, SceneStatistics, WaldPair
 from .tiling import Span, Tile, TilePlan, plan_tiles
 from .wald import LARGEST, one_ratio_lower
 

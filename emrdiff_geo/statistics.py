@@ -22,6 +22,8 @@ from .edge import edge_magnitude
 from .errors import InputError
 from .hsi_noise import band_noise, signal_filter
 from .moments import BlockSums, Moments
+from .msi_agreement import relative_response, spectral_gain
+from .nodata import fill_invalid
 from .noise_level import (
     bounded,
     cell_covariances,
@@ -153,6 +155,18 @@ class SceneStatistics:
         return signal_filter(self.residual_covariance, noise)
 
     @cached_property
+    def msi_response(self) -> np.ndarray:
+        """``(s, L)`` linear function of the HSI's spectra that explains the MSI."""
+        return relative_response(self.covariance, self.n_msi)
+
+    @cached_property
+    def msi_gain(self) -> np.ndarray:
+        """``(L, s)``: what a fused spectrum lacks where it does not explain the MSI."""
+        left = np.trace(self.residual_covariance) / len(self.hsi_mean)
+        disagreement = self.noise + self.unseen_by_hsi
+        return spectral_gain(self.msi_response, disagreement, left, self.wavelength_nm)
+
+    @cached_property
     def scale(self) -> float:
         """A typical bright value of the HSI, in its units: RMS over pixels and bands, doubled.
 
@@ -161,30 +175,6 @@ class SceneStatistics:
         s = self.n_msi
         power = np.diag(self.covariance)[s:] + self.hsi_mean**2
         return float(max(2 * np.sqrt(power.mean()), np.finfo(np.float32).tiny))
-
-
-def fill_invalid(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Replace nodata by the nearest valid pixel, so that nothing invalid enters a filter.
-
-    Parameters
-    ----------
-    image : ndarray
-        ``(band, y, x)``, NaN where there is no data.
-
-    Returns
-    -------
-    filled : ndarray
-        As ``image`` without NaN; zeros where no pixel is valid at all.
-    valid : ndarray
-        ``(y, x)`` bool: pixels that are finite in every band.
-    """
-    valid = np.isfinite(image).all(axis=0)
-    if valid.all():
-        return image, valid
-    if not valid.any():
-        return np.zeros_like(image), valid
-    nearest = ndimage.distance_transform_edt(~valid, return_distances=False, return_indices=True)
-    return image[:, nearest[0], nearest[1]], valid
 
 
 def blocks(shape: tuple[int, int], size: int) -> Iterator[Block]:

@@ -13,13 +13,13 @@ import numpy as np
 from .degrade import Degradation
 from .errors import InputError
 from .grid import Pair
+from .nodata import fill_invalid
 from .optics import at_ratio
 from .statistics import (
     BLOCK,
     WaldPair,
     blocks,
     degraded_block,
-    fill_invalid,
     pair_statistics,
 )
 

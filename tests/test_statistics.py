@@ -6,9 +6,9 @@ from scenes import reference_cube, simulated
 
 from emrdiff_geo.degrade import Degradation
 from emrdiff_geo.errors import InputError
+from emrdiff_geo.nodata import fill_invalid
 from emrdiff_geo.statistics import (
     Moments,
-    fill_invalid,
     good_bands,
     scene_statistics,
 )

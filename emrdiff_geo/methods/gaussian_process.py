@@ -23,7 +23,7 @@ from ..statistics import SceneStatistics
 from ._guided import guided_filter
 from ._posterior import OFFSET_LENGTH, SLOPE_LENGTH, STEP, Process, Window, correlation, hat
 from .options import WHOLE, MethodOptions, Part, Place
-from .regression import back_project
+from .regression import agree_with_msi, back_project
 
 #: HR pixels whose features are held at once, or one cell's if it has more.
 PIXELS = 4096
@@ -40,7 +40,8 @@ def fuse_gaussian_process(
 ) -> np.ndarray:
     """Fuse a tile; see the module's text."""
     part = place.around(hr.shape[1:], MARGIN * statistics.ratio, statistics.ratio)
-    return back_project(posterior_mean(lr, hr, statistics, place.origin, part), lr, statistics)
+    mean = posterior_mean(lr, hr, statistics, place.origin, part)
+    return back_project(agree_with_msi(mean, hr, statistics), lr, statistics)
 
 
 def posterior_mean(

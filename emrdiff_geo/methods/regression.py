@@ -18,7 +18,11 @@ BACK_PROJECTIONS = 3
 
 
 def back_project(
-    image: np.ndarray, lr: np.ndarray, statistics: SceneStatistics, times: int = BACK_PROJECTIONS
+    image: np.ndarray,
+    lr: np.ndarray,
+    statistics: SceneStatistics,
+    times: int = BACK_PROJECTIONS,
+    signal: np.ndarray | None = None,
 ) -> np.ndarray:
     """Add to an HR image what its degraded version lacks of the HSI, but for the HSI's noise.
 
@@ -36,6 +40,9 @@ def back_project(
         Of the whole scene.
     times : int
         Number of rounds.
+    signal : ndarray, optional
+        ``(L, L)`` filter that keeps the signal of what is lacking; by default that of an image
+        which is no worse than the regression.
 
     Returns
     -------
@@ -44,12 +51,32 @@ def back_project(
     """
     degradation = statistics.degradation
     seen = degradation.down(image)
-    lacking = np.tensordot(statistics.signal, lr - seen, axes=1)
+    lacking = np.tensordot(statistics.signal if signal is None else signal, lr - seen, axes=1)
     wanted = seen + lacking
     for number in range(times):
         image = image + degradation.up(lacking)
         if number + 1 < times:
             lacking = wanted - degradation.down(image)
+    return image
+
+
+def agree_with_msi(image: np.ndarray, msi: np.ndarray, statistics: SceneStatistics) -> np.ndarray:
+    """Let an image explain the MSI as far as the two sensors agree, see `msi_agreement`; in place.
+
+    Parameters
+    ----------
+    image : ndarray
+        ``(L, y, x)`` float32.
+    msi : ndarray
+        ``(s, y, x)`` float32.
+    statistics : SceneStatistics
+        Of the whole scene.
+    """
+    response, gain = (a.astype(np.float32) for a in (statistics.msi_response, statistics.msi_gain))
+    offset = statistics.msi_mean - statistics.msi_response @ statistics.hsi_mean
+    lacking = msi - np.tensordot(response, image, axes=1)
+    lacking -= offset.astype(np.float32)[:, None, None]
+    image += np.tensordot(gain, lacking, axes=1)
     return image
 
 

@@ -29,7 +29,7 @@ from ..nodes import NODES_NM, PSEUDO_MSI_NM, NodeBasis, node_indices
 from ..statistics import SceneStatistics, WaldPair
 from .gaussian_process import posterior_mean
 from .options import WHOLE, Part
-from .regression import back_project
+from .regression import agree_with_msi, back_project
 
 #: Least unit of a node's deviation, relative to the scene's scale.
 LEAST_UNIT = 2e-3
@@ -162,6 +162,7 @@ def universal_state(
     mask = basis.mask.astype(np.float32)
     degradation, slopes = statistics.degradation, statistics.slopes.astype(np.float32)
     explained = focus.applied(posterior_mean(lr, hr, statistics, origin, part), statistics)
+    explained = agree_with_msi(explained, hr, statistics)
     prior = back_project(explained, lr, statistics)
     on_nodes = basis.project(prior[:, *part])
     # What no relation to the MSI explains, and back-projection only spread over the pixels.
@@ -198,9 +199,15 @@ def universal_state(
         mask=np.concatenate([mask, mask[pseudo]]),
         low_pass=_low_pass(statistics, [n // statistics.ratio for n in size]),
         start=prior,
-        to_bands=basis.to_bands * unit[:, 0, 0],
+        to_bands=_unseen_by_msi(basis.to_bands * unit[:, 0, 0], statistics),
         part=part,
     )
+
+
+def _unseen_by_msi(spectra: np.ndarray, statistics: SceneStatistics) -> np.ndarray:
+    """Spectra ``(L, K)`` without what the MSI would have seen of them: that is in the prior."""
+    seen = statistics.msi_response.astype(np.float32) @ spectra
+    return spectra - statistics.msi_gain.astype(np.float32) @ seen
 
 
 def scene_scalars(statistics: SceneStatistics, basis: NodeBasis, unit: np.ndarray) -> np.ndarray:

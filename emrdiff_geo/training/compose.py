@@ -18,7 +18,7 @@ from scipy.cluster.vq import kmeans, vq
 from scipy.special import expit
 
 from ..errors import InputError
-from ..statistics import fill_invalid
+from ..nodata import fill_invalid
 
 #: Kinds of material that a library is divided into; each is drawn as often as any other.
 KINDS = 40

@@ -19,9 +19,10 @@ from ..degrade import Degradation
 from ..focus import SHARP, Focus
 from ..methods.state import ChainState, build_state, deviation
 from ..model.diffusion import PseudoBands, Residual, pseudo_msi_bands
+from ..nodata import fill_invalid
 from ..nodes import PSEUDO_MSI_NM, node_indices
 from ..sensors import SpectralResponse
-from ..statistics import WaldPair, fill_invalid, pair_statistics
+from ..statistics import WaldPair, pair_statistics
 from .responses import draw_response
 
 #: Draws whose prior is nearly right would otherwise weigh without bound in the loss.
