@@ -157,7 +157,8 @@ class SceneStatistics:
     @cached_property
     def msi_response(self) -> np.ndarray:
         """``(s, L)`` linear function of the HSI's spectra that explains the MSI."""
-        return relative_response(self.covariance, self.n_msi)
+        known = self.unseen_by_hsi, self.moments.count
+        return relative_response(self.covariance, self.n_msi, *known)
 
     @cached_property
     def msi_gain(self) -> np.ndarray:

@@ -36,7 +36,7 @@ def test_the_response_is_that_of_the_sensors():
     ).astype(np.float32)
     response = np.array([[0.5, 0.5, 0, 0, 0, 0], [0, 0, 0, 0.2, 0.3, 0.5]])
     samples = np.concatenate([response @ cube.reshape(6, -1), cube.reshape(6, -1)])
-    found = relative_response(np.cov(samples), 2)
+    found = relative_response(np.cov(samples), 2, np.zeros((2, 2)), samples.shape[1])
     np.testing.assert_allclose(found, response, atol=1e-3)
 
 
