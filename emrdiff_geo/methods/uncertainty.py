@@ -41,14 +41,14 @@ TERMS = ("spread", "deviation", "detail", "process", "local", "level")
 #: For universal weights that nobody has calibrated: those of the shipped ones. The factor at full
 #: resolution is expected to be ``factor * (factor one ratio lower) ** power``.
 DEFAULT = {
-    "spread": 2.601,
-    "deviation": 2.861,
-    "detail": 0.056,
-    "process": 1.786,
-    "local": 1.001,
-    "level": 0.441,
-    "factor": 1.28,
-    "power": 0.11,
+    "spread": 2.711,
+    "deviation": 2.967,
+    "detail": 0.048,
+    "process": 1.56,
+    "local": 1.065,
+    "level": 0.43,
+    "factor": 1.307,
+    "power": 0.121,
 }
 #: Bounds of the common factor: a small scene must not spoil everything.
 FACTORS = (0.2, 5.0)
