@@ -15,6 +15,8 @@ from ..statistics import SceneStatistics
 from .options import MethodOptions, Place
 
 BACK_PROJECTIONS = 3
+#: Rows of an image that are changed at once, to hold no second image.
+ROWS = 32
 
 
 def back_project(
@@ -74,9 +76,11 @@ def agree_with_msi(image: np.ndarray, msi: np.ndarray, statistics: SceneStatisti
     """
     response, gain = (a.astype(np.float32) for a in (statistics.msi_response, statistics.msi_gain))
     offset = statistics.msi_mean - statistics.msi_response @ statistics.hsi_mean
-    lacking = msi - np.tensordot(response, image, axes=1)
-    lacking -= offset.astype(np.float32)[:, None, None]
-    image += np.tensordot(gain, lacking, axes=1)
+    constant = offset.astype(np.float32)[:, None, None]
+    for top in range(0, image.shape[1], ROWS):
+        rows = image[:, top : top + ROWS]
+        lacking = msi[:, top : top + ROWS] - np.tensordot(response, rows, axes=1) - constant
+        rows += np.tensordot(gain, lacking, axes=1)
     return image
 
 
