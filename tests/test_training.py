@@ -14,8 +14,9 @@ from emrdiff_geo.methods.state import universal_channels
 from emrdiff_geo.model.bafunet import BAFUNet, NetworkConfig
 from emrdiff_geo.model.weights import ModelConfig, load_state, read_config
 from emrdiff_geo.training import adapt, checkpoint, train
+from emrdiff_geo.training.batches import batches, turned
 from emrdiff_geo.training.draws import DrawConfig, TrainingScene, draw_pair, state_and_target
-from emrdiff_geo.training.scenes import DrawDataset, SceneFile, batches, load_scene
+from emrdiff_geo.training.scenes import DrawDataset, SceneFile, load_scene
 from emrdiff_geo.training.trainer import TrainConfig, Trainer
 
 SMALL = DrawConfig(ratios=(2, 4), patch=32, patches=2, piece=64, max_bands=8)
@@ -220,3 +221,35 @@ def test_the_card_tells_the_pace(scene_files, tmp_path):
     pace = read_config(result["weights"]).training["pace"]
     assert pace["patches_per_second"] > 0
     assert 0 < pace["share_waiting"] < 1
+
+
+def test_patches_are_reused_by_their_number(scene_files):
+    dataset = DrawDataset([SceneFile.parse(f) for f in scene_files], SMALL, 0)
+    options = {"batch": 4, "draws": 2, "workers": 0, "reuse": 3}
+    whole = list(itertools.islice(batches(dataset, 0, **options), 12))
+    # Three batches a group: every patch of the first one is dealt out thrice.
+    first = torch.cat([b["scalars"] for b in whole[:3]])
+    assert len(torch.unique(first, dim=0, return_counts=True)[0]) <= 2 * SMALL.patches
+    later = list(itertools.islice(batches(dataset, 7, **options), 5))
+    for expected, found in zip(whole[7:], later, strict=True):
+        for key, value in expected.items():
+            torch.testing.assert_close(found[key], value, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("turn", range(8))
+def test_a_turned_batch_is_filtered_as_it_was(turn):
+    random = torch.Generator().manual_seed(turn)
+    batch = {
+        "x0": torch.rand(2, 3, 8, 8, generator=random),
+        "low_pass": torch.rand(2, 2, 8, 8, generator=random),
+        "weight": torch.ones(2, 3),
+    }
+
+    def filtered(b):
+        along_y, along_x = b["low_pass"][:, :1], b["low_pass"][:, 1:]
+        return along_y @ b["x0"] @ along_x.transpose(-1, -2)
+
+    found = turned(batch, turn)
+    expected = turned(batch | {"x0": filtered(batch)}, turn)["x0"]
+    torch.testing.assert_close(filtered(found), expected)
+    assert (turn == 0) == torch.equal(found["x0"], batch["x0"])

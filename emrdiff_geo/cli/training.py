@@ -12,7 +12,8 @@ from .progress import for_steps
 
 _BOTH = ("max_minutes", "steps", "seed", "device", "psf", "ratio")
 _ABLATIONS = ("network", "residual", "noise", "pseudo_bands", "chain_steps")
-_TRAIN = (*_BOTH, "val", "width", "library", "workers", "srf", *_ABLATIONS)
+_FEED = ("library", "workers", "batch", "reuse")
+_TRAIN = (*_BOTH, *_FEED, "val", "width", "learning_rate", "compile", "srf", *_ABLATIONS)
 _ADAPT = (*_BOTH, "weights", "wavelengths")
 
 

@@ -26,8 +26,8 @@ from ..optics import AUTO, resolve_psf
 from ..statistics import WaldPair, good_bands
 from ..wald import LEAST, one_ratio_lower
 from ..weightfiles import digest, weights_path
+from .batches import batches
 from .draws import DrawConfig, Patches, cut_patches
-from .scenes import batches
 from .trainer import Progress, TrainConfig, Trainer
 from .validate import psnr
 

@@ -111,10 +111,16 @@ def load_checkpoint(
         ) from None
     for name, parameter in model.named_parameters():
         if f"exp_avg.{name}" in tensors:
-            moments = {m: tensors[f"{m}.{name}"].to(parameter.device) for m in _MOMENTS}
-            step = torch.tensor(float(values["step"]))
+            moments = {m: _like(parameter, tensors[f"{m}.{name}"]) for m in _MOMENTS}
+            at = parameter.device if optimizer.defaults.get("fused") else None
+            step = torch.tensor(float(values["step"]), device=at)
             optimizer.state[parameter] = {"step": step, **moments}
     return _part(tensors, "ema."), values
+
+
+def _like(parameter: Tensor, moment: Tensor) -> Tensor:
+    """On the parameter's device and in its memory layout, as a fused optimiser needs it."""
+    return torch.empty_like(parameter, requires_grad=False).copy_(moment)
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -1,13 +1,10 @@
-"""Training scenes from files, and batches of patches drawn from them."""
+"""Training scenes from files, and the patches of their draws."""
 
 from __future__ import annotations
 
-import itertools
-import os
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
-from multiprocessing.util import Finalize
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +15,6 @@ from ..spectral import complete_fwhm, wavelengths_by_rank
 from .compose import compose, read_library
 from .draws import DrawConfig, Patches, TrainingScene, cut_patches, draw_pair
 from .pack import SUFFIX, packed_names, read_packed
-from .trainer import Batch
 
 
 @dataclass(frozen=True)
@@ -127,86 +123,3 @@ class DrawDataset(torch.utils.data.Dataset):
             name = f"{scene.name} composed"
             scene = TrainingScene(name, cube, library.wavelength_nm, library.fwhm_nm)
         return cut_patches(draw_pair(scene, rng, self.config), rng, self.config)
-
-
-class _From(torch.utils.data.Sampler):
-    """Whole numbers from a start on."""
-
-    def __init__(self, start: int) -> None:
-        self.start = start
-
-    def __iter__(self) -> Iterator[int]:
-        return itertools.count(self.start)
-
-
-def _collate(draws: list[Patches]) -> Batch:
-    fields = [asdict(d) for d in draws]
-    return {k: torch.from_numpy(np.concatenate([f[k] for f in fields])) for k in fields[0]}
-
-
-def batches(
-    dataset: torch.utils.data.Dataset,
-    step: int,
-    *,
-    batch: int = 4,
-    draws: int = 8,
-    workers: int = 1,
-    device: str = "cpu",
-    seed: int = 0,
-) -> Iterator[Batch]:
-    """Endless batches from an optimiser step on.
-
-    The patches of `draws` draws are shuffled together and dealt out in batches: drawing costs as
-    much as several small steps, and the patches of one draw are too alike to make a batch.
-
-    Parameters
-    ----------
-    dataset : Dataset
-        Maps the number of a draw to its `Patches`.
-    step : int
-        First step; batches are numbered, so a resumed run sees what it would have seen.
-    batch : int
-        Patches in a batch.
-    draws : int
-        Draws that are shuffled together; their patches must make whole batches.
-    workers : int
-        Processes that prepare draws; 0 prepares them in this one.
-    device : str
-        Where the batches go.
-    seed : int
-        Of the shuffling.
-    """
-    per_group = len(dataset[0].weight) * draws // batch
-    group, skip = divmod(step, per_group)
-    loader = torch.utils.data.DataLoader(
-        dataset,
-        batch_size=draws,
-        sampler=_From(group * draws),
-        collate_fn=_collate,
-        num_workers=workers,
-        # A forked child of a process that runs torch threads can hang.
-        multiprocessing_context="spawn" if workers else None,
-        prefetch_factor=2 if workers else None,
-        worker_init_fn=_leave_at_once,
-    )
-    for number, patches in enumerate(loader, start=group):
-        order = np.random.default_rng((seed, number)).permutation(len(patches["weight"]))
-        for part in order.reshape(per_group, batch)[skip:]:
-            yield {k: _to(v[part], device) for k, v in patches.items()}
-        skip = 0
-
-
-def _leave_at_once(worker: int) -> None:
-    """End a worker without running the destructors of its libraries.
-
-    One of them destroys a thread that still runs, which prints "terminate called without an active
-    exception" over the user's progress; a worker holds nothing that has to be put in order.
-    """
-    Finalize(None, os._exit, args=(0,), exitpriority=-1000)
-
-
-def _to(value: torch.Tensor, device: str) -> torch.Tensor:
-    value = value.to(device, torch.float32, non_blocking=True)
-    if value.dim() == 4 and value.shape[1] > 2:
-        return value.contiguous(memory_format=torch.channels_last)
-    return value

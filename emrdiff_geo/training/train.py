@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,17 @@ from ..model.diffusion import state_channels
 from ..model.weights import ModelConfig, save_weights
 from ..nodes import NODES_NM
 from ..sensors import load_response
+from .batches import batches
 from .checkpoint import check_there
 from .draws import DrawConfig
 from .focus import fit_focus
-from .scenes import DrawDataset, SceneFile, batches, load_scene
+from .scenes import DrawDataset, SceneFile, load_scene
 from .trainer import CHECKPOINT, Progress, TrainConfig, Trainer
 from .validate import validation_pairs, validator
 
 #: In a run's folder.
 FOCUS = "focus.json"
-WIDTH = 32
+WIDTH = 48
 #: Of the universal network: two more, as the paper has them, gained nothing on top of the prior.
 LEVELS = 3
 #: Two encoders with plain residual blocks: in the same time on a CPU they learn more than MSGABs.
@@ -40,6 +42,10 @@ KAPPA = 0.5
 BATCH = 4
 #: Patches of a draw; with fewer the network waits for the draws.
 PATCHES = 16
+#: Steps T of the chain: the paper's five, and as many as serve deviations from a prior.
+STEPS = {"universal": 2, "published": 5}
+#: Share of samples at the chain's first step; the published network has to learn the others too.
+LAST_STEP = {"universal": 0.75, "published": 0.5}
 LEARNING_RATE = {"universal": 2.5e-3, "published": 1e-3}
 
 
@@ -62,9 +68,13 @@ def train(
     residual: str = "multimodal",
     noise: str = "edge-aware",
     pseudo_bands: str = "first",
-    chain_steps: int = 5,
+    chain_steps: int | None = None,
     device: str = "auto",
     workers: int = 1,
+    batch: int = BATCH,
+    reuse: int = 1,
+    learning_rate: float | None = None,
+    compile: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Train a model on simulated pairs of hyperspectral scenes.
@@ -102,12 +112,18 @@ def train(
     residual, noise, pseudo_bands : str
         Ablations of the paper, for the published variant, see `diffusion`; noise is
         ``"edge-aware"`` or ``"pure"``.
-    chain_steps : int
-        Steps T of the chain.
+    chain_steps : int, optional
+        Steps T of the chain; by default those of `STEPS`.
     device : str
         ``"auto"``, ``"cpu"`` or ``"cuda"``.
     workers : int
         Processes that prepare the draws.
+    batch, reuse : int
+        Patches in a batch, and how often a patch is used, see `batches`: more of both for a GPU.
+    learning_rate : float, optional
+        Peak rate of AdamW.
+    compile : bool
+        See `TrainConfig`.
     progress : callable, optional
         ``(step, total, loss, metrics or None)``.
 
@@ -124,17 +140,23 @@ def train(
     files, held_out = _split(SceneFile.parse_all(data), SceneFile.parse_all(val))
     draw = _draw_config(variant, srf, ratio, psf, residual, pseudo_bands)
     device = resolve_device(device)
-    config = _model_config(variant, files, draw, width, network, noise, chain_steps)
+    steps_of_chain = chain_steps or STEPS[variant]
+    config = _model_config(variant, files, draw, width, network, noise, steps_of_chain)
     names = [f.name for f in files], [f.name for f in held_out]
     config = replace(config, training={"data": names[0], "held_out": names[1], "seed": seed})
     out = Path(out)
     chosen = TrainConfig(
-        steps=steps, max_minutes=max_minutes, learning_rate=LEARNING_RATE[variant], seed=seed
+        steps=steps,
+        max_minutes=max_minutes,
+        learning_rate=learning_rate or LEARNING_RATE[variant],
+        last_step_share=LAST_STEP[variant],
+        seed=seed,
+        compile=compile,
     )
     chosen.check_end()
     _check_folder(out, resume)
     if variant == "universal":
-        draw = replace(draw, focus=_focus(files, draw, seed, out, resume))
+        draw = replace(draw, focus=_focus(files, draw, seed, out))
         config = replace(config, focus=draw.focus)
     torch.manual_seed(seed)
     model = BAFUNet(config.network).to(device, memory_format=torch.channels_last)
@@ -151,9 +173,10 @@ def train(
     if resume:
         trainer.resume()
     dataset = DrawDataset(files, draw, seed, library)
-    metrics = trainer.run(
-        lambda step: batches(dataset, step, batch=BATCH, workers=workers, device=device, seed=seed)
+    feed = partial(
+        batches, dataset, batch=batch, workers=workers, device=device, seed=seed, reuse=reuse
     )
+    metrics = trainer.run(feed)
     weights = out / "weights.safetensors"
     save_weights(weights, trainer.ema, trainer.card(), torch.float16)
     return {"weights": str(weights), "steps": trainer.step, **metrics}
@@ -176,10 +199,10 @@ def _check_folder(out: Path, resume: bool) -> None:
         raise InputError(f"{out} is no folder that can be written: name another one")
 
 
-def _focus(files: list[SceneFile], draw: DrawConfig, seed: int, out: Path, resume: bool) -> Focus:
-    """Focus of the training scenes' cameras, kept in the run's folder: it takes a minute."""
+def _focus(files: list[SceneFile], draw: DrawConfig, seed: int, out: Path) -> Focus:
+    """Focus of the training scenes' cameras; it takes a minute, so one in the folder is used."""
     kept = out / FOCUS
-    if resume and kept.exists():
+    if kept.exists():
         return Focus.from_dict(json.loads(kept.read_text(encoding="utf-8")))
     focus = fit_focus(files, draw, seed)
     out.mkdir(parents=True, exist_ok=True)
@@ -210,6 +233,9 @@ def _draw_config(
         pseudo_bands=pseudo_bands,
         patches=PATCHES,
     )
+    if variant == "published":
+        # Its attention pools over the patch, and its camera sees nothing coarser.
+        draw = replace(draw, piece=256, patch=128, patches=4, coarsened=0.0)
     return draw if ratio is None else replace(draw, ratios=(ratio,))
 
 

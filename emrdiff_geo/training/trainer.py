@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import logging
 import math
@@ -25,6 +26,8 @@ from .checkpoint import load_checkpoint, save_checkpoint
 log = logging.getLogger(__name__)
 
 CHECKPOINT = "checkpoint.json"
+#: Steps between two looks at the loss on a GPU.
+LOSS_EVERY = 50
 
 Batch = dict[str, Tensor]
 #: (step, total steps, loss, validation metrics or None)
@@ -38,7 +41,7 @@ class TrainConfig:
     Attributes
     ----------
     steps : int or None
-        Optimiser steps; None: as many as `max_minutes` allows, measured at the start.
+        Optimiser steps; None: as many as `max_minutes` allows, measured on the way.
     max_minutes : float or None
         Time after which the run stops; it can be resumed.
     learning_rate, weight_decay, clip : float
@@ -57,6 +60,8 @@ class TrainConfig:
         Steps between validations.
     amp : bool
         bfloat16 mixed precision.
+    compile : bool
+        Have torch compile the network: a minute at the start, then up to twice as fast on a GPU.
     """
 
     steps: int | None = None
@@ -71,11 +76,33 @@ class TrainConfig:
     seed: int = 0
     validate_every: int = 2000
     amp: bool = True
+    compile: bool = False
 
     def check_end(self) -> None:
         """Raise InputError if the run would never end."""
         if self.steps is None and self.max_minutes is None:
             raise InputError("training needs an end: give a number of steps or of minutes")
+
+
+class _Pace:
+    """How many steps the time still allows, so that the cosine ends with it.
+
+    The first steps, which compile and fill caches, do not count.
+    """
+
+    FIRST = 20
+
+    def __init__(self, minutes: float) -> None:
+        self.seconds = 60 * minutes
+        self.begun = 0.0
+
+    def steps_left(self, done: int, seconds: float) -> int | None:
+        """After `done` steps in `seconds`; None while it cannot be told."""
+        if done <= self.FIRST:
+            self.begun = seconds
+            return None
+        pace = (seconds - self.begun) / (done - self.FIRST)
+        return max(0, int((self.seconds - seconds) / pace))
 
 
 @dataclass
@@ -115,9 +142,15 @@ class Trainer:
             lr=self.train.learning_rate,
             weight_decay=self.train.weight_decay,
             betas=(0.9, 0.99),
+            fused=self.device.type == "cuda",
         )
         self.schedule: Schedule = self.config.schedule()
         self.ema = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        self.averaged = copy.deepcopy(self.model)
+        if self.train.compile:
+            self.model.compile()
+            if self.model.guide is not None:
+                self.model.guide.compile()
         self.total = self.train.steps
         self.elapsed = self.elapsed_before = 0.0
         self.metrics: dict[str, float] = {}
@@ -151,13 +184,19 @@ class Trainer:
         begun, before = time.monotonic(), self.elapsed
         self.elapsed_before = before
         first, loss = self.step, math.nan
+        pace = _Pace(self.train.max_minutes or math.inf) if self.total is None else None
         for batch in self._waiting_for(batches(self.step)):
             if self._finished(time.monotonic() - begun):
                 break
-            loss = self._train_step(batch)
+            found = self._train_step(batch)
+            # Reading a number makes a GPU wait.
+            if self.step % LOSS_EVERY == 0 or self.device.type == "cpu":
+                loss = float(found)
             self.patches += len(batch["x0"])
             self.elapsed = before + time.monotonic() - begun
-            self._calibrate(first, time.monotonic() - begun)
+            if pace is not None:
+                left = pace.steps_left(self.step - first, time.monotonic() - begun)
+                self.total = left if left is None else self.step + left
             due = self.step % self.train.validate_every == 0
             metrics = self._validated() if due and self.validate else None
             if self.progress:
@@ -184,13 +223,6 @@ class Trainer:
         over = minutes is not None and seconds > 60 * minutes
         return over or (self.total is not None and self.step >= self.total)
 
-    def _calibrate(self, first: int, seconds: float) -> None:
-        """Fix the number of steps, once their pace is known, so that the cosine ends in time."""
-        if self.total is None and self.step - first >= 10 and self.train.max_minutes:
-            pace = seconds / (self.step - first)
-            self.total = max(self.step + 1, int(0.93 * 60 * self.train.max_minutes / pace))
-            log.info("%d steps of %.2f s fit the time", self.total, pace)
-
     def _rate(self) -> float:
         total = self.total or 10_000
         warm = max(1, round(self.train.warmup * total))
@@ -198,10 +230,11 @@ class Trainer:
         fall = 0.5 * (1 + math.cos(math.pi * min(1.0, self.step / total)))
         return self.train.learning_rate * rise * max(fall, 0.01)
 
-    def _train_step(self, batch: Batch) -> float:
+    def _train_step(self, batch: Batch) -> Tensor:
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate()
-        generator = torch.Generator().manual_seed(self.train.seed * 1_000_003 + self.step)
+        generator = torch.Generator(self.device)
+        generator.manual_seed(self.train.seed * 1_000_003 + self.step)
         self.model.train()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.train.amp):
             loss = chain_loss(self.model, batch, self.config, self.schedule, generator, self.train)
@@ -211,17 +244,14 @@ class Trainer:
         self.optimizer.step()
         self.step += 1
         decay = min(self.train.ema, (1 + self.step) / (10 + self.step))
-        for key, value in self.model.state_dict().items():
-            self.ema[key].lerp_(value, 1 - decay)
-        return float(loss.detach())
+        own = self.model.state_dict()
+        torch._foreach_lerp_(list(self.ema.values()), [own[k] for k in self.ema], 1 - decay)
+        return loss.detach()
 
     def _validated(self) -> dict[str, float]:
         """Metrics of the averaged weights."""
-        own = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-        self.model.load_state_dict(self.ema)
-        self.model.eval()
-        self.metrics = self.validate(self.model) if self.validate else {}
-        self.model.load_state_dict(own)
+        self.averaged.load_state_dict(self.ema)
+        self.metrics = self.validate(self.averaged.eval()) if self.validate else {}
         self.save()
         return self.metrics
 
@@ -284,10 +314,10 @@ def chain_loss(
     x0, a0 = batch["x0"], batch["a0"]
     edge = batch["edge"] if config.noise == "edge-aware" else None
     last = schedule.steps - 1
-    t = torch.randint(0, schedule.steps, (len(x0),), generator=generator)
-    t[torch.rand(len(x0), generator=generator) < train.last_step_share] = last
-    noise = torch.randn(x0.shape, generator=generator).to(x0)
-    t = t.to(x0.device)
+    drawn = {"generator": generator, "device": generator.device}
+    t = torch.randint(0, schedule.steps, (len(x0),), **drawn)
+    t = torch.where(torch.rand(len(x0), **drawn) < train.last_step_share, last, t).to(x0.device)
+    noise = torch.randn(x0.shape, **drawn).to(x0)
     x_t = forward(x0, a0, t, noise, edge, schedule)
     x_t = torch.where((t == last)[:, None, None, None], start(a0, noise, edge, schedule), x_t)
     x_t = x_t.contiguous(memory_format=torch.channels_last)

@@ -74,6 +74,17 @@ def add_train(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--workers", type=values.positive, metavar="N", help="processes that prepare the pairs (1)"
     )
+    parser.add_argument("--batch", type=values.positive, metavar="N", help="patches in a batch (4)")
+    parser.add_argument(
+        "--reuse",
+        type=values.positive,
+        metavar="N",
+        help="how often a patch is used, turned and mirrored: more for a GPU (1)",
+    )
+    parser.add_argument(
+        "--learning-rate", type=values.positive_number, metavar="R", help="peak rate of AdamW"
+    )
+    parser.add_argument("--compile", action="store_true", help="have torch compile the network")
     parser.add_argument("--srf", metavar="NAME|CSV", help="spectral response of all pairs (drawn)")
     parser.add_argument(
         "--ratio", type=values.two_or_more, metavar="R", help="ratio of all pairs (drawn)"
@@ -95,7 +106,10 @@ def _ablations(parser: argparse.ArgumentParser) -> None:
         help="HSI bands that stand for the MSI in the state (first)",
     )
     group.add_argument(
-        "--chain-steps", type=values.two_or_more, metavar="T", help="of the diffusion (5)"
+        "--chain-steps",
+        type=values.two_or_more,
+        metavar="T",
+        help="of the diffusion (2; published: 5)",
     )
 
 
