@@ -69,6 +69,7 @@ def main() -> None:
                     srf="nikon_d700",
                     ratio=8,
                     steps=options.steps,
+                    patch=64,
                     seed=options.seed,
                     **changes,
                 )

@@ -18,9 +18,10 @@ from ..methods.emrdiff import resolve_device
 from ..methods.state import SCALARS, universal_channels
 from ..model.bafunet import BAFUNet, network_config
 from ..model.diffusion import state_channels
-from ..model.weights import ModelConfig, save_weights
+from ..model.weights import ModelConfig, load_state, read_config, save_weights
 from ..nodes import NODES_NM
 from ..sensors import load_response
+from ..weightfiles import weights_path
 from .batches import batches
 from .checkpoint import check_there
 from .draws import DrawConfig
@@ -40,7 +41,10 @@ UNIVERSAL_NETWORK = "b-unet"
 KAPPA = 0.5
 #: Patches in a batch: many small steps learn faster than few large ones, measured on CPUs.
 BATCH = 4
-#: Patches of a draw; with fewer the network waits for the draws.
+#: Edge of a patch in HR pixels; the published network's attention pools over all of it.
+PATCH = {"universal": 64, "published": 128}
+MULTIPLE = 16
+#: Patches of 64 x 64 pixels of a draw; with fewer the network waits for the draws.
 PATCHES = 16
 #: Steps T of the chain: the paper's five, and as many as serve deviations from a prior.
 STEPS = {"universal": 2, "published": 5}
@@ -54,6 +58,7 @@ def train(
     out: str | Path,
     *,
     variant: str = "universal",
+    init: str | None = None,
     val: Sequence[str] = (),
     steps: int | None = None,
     max_minutes: float | None = None,
@@ -73,6 +78,7 @@ def train(
     workers: int = 1,
     batch: int = BATCH,
     reuse: int = 1,
+    patch: int | None = None,
     learning_rate: float | None = None,
     compile: bool = False,
     progress: Progress | None = None,
@@ -89,6 +95,8 @@ def train(
     variant : str
         ``"universal"``, or ``"published"`` for one fixed sensor pair; the latter needs `srf` and
         `ratio`.
+    init : str, optional
+        Weights to begin with, a name or path; by default random ones.
     val : sequence of str
         Scenes to validate on; without them the last of `data` is held out where there are three.
     steps, max_minutes
@@ -120,6 +128,8 @@ def train(
         Processes that prepare the draws.
     batch, reuse : int
         Patches in a batch, and how often a patch is used, see `batches`: more of both for a GPU.
+    patch : int, optional
+        Edge of a patch in HR pixels, a multiple of 16; by default that of `PATCH`.
     learning_rate : float, optional
         Peak rate of AdamW.
     compile : bool
@@ -138,12 +148,22 @@ def train(
         If a scene cannot be used or options contradict each other.
     """
     files, held_out = _split(SceneFile.parse_all(data), SceneFile.parse_all(val))
-    draw = _draw_config(variant, srf, ratio, psf, residual, pseudo_bands)
+    draw = _draw_config(variant, srf, ratio, psf, residual, pseudo_bands, patch)
     device = resolve_device(device)
     steps_of_chain = chain_steps or STEPS[variant]
     config = _model_config(variant, files, draw, width, network, noise, steps_of_chain)
-    names = [f.name for f in files], [f.name for f in held_out]
-    config = replace(config, training={"data": names[0], "held_out": names[1], "seed": seed})
+    about: dict[str, Any] = {
+        "data": [f.name for f in files],
+        "held_out": [f.name for f in held_out],
+        "init": init,
+        "library": Path(library).name if library else None,
+        "seed": seed,
+        "device": device,
+        "batch": batch,
+        "reuse": reuse,
+        "patch": draw.patch,
+    }
+    config = replace(config, training=about)
     out = Path(out)
     chosen = TrainConfig(
         steps=steps,
@@ -159,7 +179,7 @@ def train(
         draw = replace(draw, focus=_focus(files, draw, seed, out))
         config = replace(config, focus=draw.focus)
     torch.manual_seed(seed)
-    model = BAFUNet(config.network).to(device, memory_format=torch.channels_last)
+    model = _network(config, init).to(device, memory_format=torch.channels_last)
     whole = replace(draw, augment=False, piece=160, msi_bands=(4, 6))
     pairs = validation_pairs(held_out, whole, seed)
     trainer = Trainer(
@@ -199,6 +219,19 @@ def _check_folder(out: Path, resume: bool) -> None:
         raise InputError(f"{out} is no folder that can be written: name another one")
 
 
+def _network(config: ModelConfig, init: str | None) -> BAFUNet:
+    """The network with random weights, or those of a file."""
+    model = BAFUNet(config.network)
+    if init is not None:
+        path = weights_path(init)
+        if read_config(path).network != config.network:
+            raise InputError(
+                f"{path.name} holds another network: drop --init, or set --width to its"
+            )
+        model.load_state_dict(load_state(path))
+    return model
+
+
 def _focus(files: list[SceneFile], draw: DrawConfig, seed: int, out: Path) -> Focus:
     """Focus of the training scenes' cameras; it takes a minute, so one in the folder is used."""
     kept = out / FOCUS
@@ -217,6 +250,7 @@ def _draw_config(
     psf: str | None,
     residual: str,
     pseudo_bands: str,
+    patch: int | None = None,
 ) -> DrawConfig:
     if variant not in ("universal", "published"):
         raise InputError(f"there is no variant '{variant}': choose universal or published")
@@ -225,17 +259,24 @@ def _draw_config(
             "the published variant belongs to one pair of sensors: name its response and ratio, "
             "as in --srf nikon_d700 --ratio 8"
         )
+    edge = patch or PATCH[variant]
+    if edge % MULTIPLE:
+        raise InputError(
+            f"a patch of {edge} pixels does not suit the network: use a multiple of 16"
+        )
     draw = DrawConfig(
         variant=variant,
         psf=psf or ("paper" if variant == "published" else None),
         response=None if srf is None else load_response(srf),
         residual=residual,
         pseudo_bands=pseudo_bands,
-        patches=PATCHES,
+        patch=edge,
+        patches=max(1, PATCHES * PATCH["universal"] ** 2 // edge**2),
     )
+    draw = replace(draw, piece=max(draw.piece, 2 * edge))
     if variant == "published":
-        # Its attention pools over the patch, and its camera sees nothing coarser.
-        draw = replace(draw, piece=256, patch=128, patches=4, coarsened=0.0)
+        # Its camera sees nothing coarser.
+        draw = replace(draw, coarsened=0.0)
     return draw if ratio is None else replace(draw, ratios=(ratio,))
 
 

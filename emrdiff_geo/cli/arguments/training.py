@@ -63,6 +63,7 @@ def add_train(commands: argparse._SubParsersAction) -> None:
     )
     _training(parser, "none")
     parser.add_argument("--resume", action="store_true", help="continue the run in DIR")
+    parser.add_argument("--init", metavar="NAME|PATH", help="weights to begin with (random)")
     parser.add_argument(
         "--width", type=values.positive, metavar="N", help="channels of the network"
     )
@@ -80,6 +81,12 @@ def add_train(commands: argparse._SubParsersAction) -> None:
         type=values.positive,
         metavar="N",
         help="how often a patch is used, turned and mirrored: more for a GPU (1)",
+    )
+    parser.add_argument(
+        "--patch",
+        type=values.positive,
+        metavar="N",
+        help="edge of a patch in pixels, a multiple of 16 (64; published: 128)",
     )
     parser.add_argument(
         "--learning-rate", type=values.positive_number, metavar="R", help="peak rate of AdamW"
