@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from emrdiff_geo.degrade import Degradation
 from emrdiff_geo.errors import MethodError
 from emrdiff_geo.model import diffusion
+from emrdiff_geo.model import estimate as estimates
+from emrdiff_geo.model.bafunet import BAFUNet, NetworkConfig
 from emrdiff_geo.model.estimate import remove_visible
 from emrdiff_geo.model.schedule import Schedule
 
@@ -151,3 +153,28 @@ def test_what_the_hsi_sees_is_taken_out_by_pairs_of_matrices_as_by_their_product
     torch.testing.assert_close(rest, remove_visible(image, whole))
     expected = image - torch.tensor(degradation.up(degradation.down(image.numpy())))
     torch.testing.assert_close(rest, expected)
+
+
+def test_a_state_all_but_without_noise_is_its_own_estimate(monkeypatch):
+    torch.manual_seed(0)
+    config = NetworkConfig(4, 6, 4, 8, levels=2, scales=(1,), pool="none", head=True, gate=True)
+    model = BAFUNet(config).eval()
+    for parameter in (*model.heads.parameters(), model.gate):
+        torch.nn.init.constant_(parameter, 0.1)
+    schedule = Schedule.exponential(2, kappa=0.5)
+    a0, edge = torch.randn(1, 4, 8, 8), torch.rand(1, 1, 8, 8)
+    draws = [torch.randn(1, 4, 8, 8) for _ in range(3)]
+    with torch.inference_mode():
+        guide = model.encode_guide(torch.randn(1, 6, 8, 8))
+
+        def end(negligible):
+            monkeypatch.setattr(estimates, "NEGLIGIBLE", negligible)
+
+            def predict(x_t, t):
+                return estimates.estimate(model, x_t, a0, t, edge, guide, None, schedule)[0]
+
+            return diffusion.sample(predict, a0, edge, schedule, draws.__getitem__)
+
+        all_steps, fewer = end(0.0), end(1e-3)
+    assert (all_steps - a0).abs().mean() > 0.1
+    assert 0 < (all_steps - fewer).abs().max() < 0.01

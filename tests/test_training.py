@@ -13,7 +13,7 @@ from emrdiff_geo.fusion import fuse
 from emrdiff_geo.methods.state import universal_channels
 from emrdiff_geo.model.bafunet import BAFUNet, NetworkConfig
 from emrdiff_geo.model.weights import ModelConfig, load_state, read_config
-from emrdiff_geo.training import adapt, checkpoint, train
+from emrdiff_geo.training import adapt, checkpoint, train, trainer
 from emrdiff_geo.training.batches import batches, turned
 from emrdiff_geo.training.draws import DrawConfig, TrainingScene, draw_pair, state_and_target
 from emrdiff_geo.training.scenes import DrawDataset, SceneFile, load_scene
@@ -158,6 +158,20 @@ def test_train_writes_weights_log_and_card(scene_files, tmp_path):
         train(scene_files, out, steps=2, width=8, workers=0, device="cpu")
     more = train(scene_files, out, steps=2, width=8, workers=0, device="cpu", resume=True)
     assert more["steps"] == 2
+    begun = {"steps": 1, "workers": 0, "device": "cpu", "init": result["weights"]}
+    onward = train(scene_files, tmp_path / "onward", width=8, **begun)
+    assert read_config(onward["weights"]).training["init"] == result["weights"]
+    with pytest.raises(InputError, match="--width"):
+        train(scene_files, tmp_path / "other", width=16, **begun)
+    with pytest.raises(InputError, match="multiple of 16"):
+        train(scene_files, tmp_path / "other", steps=1, patch=40)
+
+
+def test_the_steps_follow_the_time_that_is_left():
+    pace = trainer._Pace(minutes=1.0)
+    assert pace.steps_left(pace.FIRST, 30.0) is None
+    assert pace.steps_left(pace.FIRST + 10, 40.0) == 20
+    assert pace.steps_left(pace.FIRST + 30, 60.0) == 0
 
 
 def test_the_published_variant_trains_for_one_sensor(tmp_path):

@@ -13,7 +13,7 @@ from .progress import for_steps
 _BOTH = ("max_minutes", "steps", "seed", "device", "psf", "ratio")
 _ABLATIONS = ("network", "residual", "noise", "pseudo_bands", "chain_steps")
 _FEED = ("library", "workers", "batch", "reuse", "patch")
-_TRAIN = (*_BOTH, *_FEED, "init", "val", "width", "learning_rate", "compile", "srf", *_ABLATIONS)
+_TRAIN = (*_BOTH, *_FEED, "init", "val", "width", "learning_rate", "srf", *_ABLATIONS)
 _ADAPT = (*_BOTH, "weights", "wavelengths")
 
 

@@ -94,7 +94,7 @@ METHODS: dict[str, Method] = {
         ),
         Method(
             "emrdiff",
-            "EMR-Diff: residual diffusion in five steps, from the Gaussian process on",
+            "EMR-Diff: residual diffusion, from the Gaussian process on",
             fuse_emrdiff,
             lambda r: max(48, _process_halo(r)),
             prepare_emrdiff,

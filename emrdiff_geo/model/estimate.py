@@ -11,6 +11,9 @@ from .bafunet import BAFUNet, Guide
 from .diffusion import Step, precondition
 from .schedule import Schedule
 
+#: Noise of a state, in units of the deviation, below which it is the estimate itself: of what the
+#: network could add, `out` would leave less than that. So the chain's last step costs nothing.
+NEGLIGIBLE = 1e-3
 #: Factor on the learned gate: it has to come from 0 to 1 within some hundred small steps.
 GATE_RATE = 10.0
 
@@ -48,12 +51,15 @@ def estimate(
     coarse : tuple of Tensor
         The network's outputs at the lower scales.
     """
-    full, *coarse = model(x_t, t, guide, scalars)
     if model.gate is None:
+        full, *coarse = model(x_t, t, guide, scalars)
         return full + a0, tuple(coarse)
     weight = torch.ones_like(x_t[:, :1]) if edge is None else edge
     skip, out = precondition(t, weight, schedule)
     gate = GATE_RATE * model.gate[:, None, None]
+    if isinstance(t, int) and schedule.noise[t] < NEGLIGIBLE:
+        return a0 + gate * skip * (x_t - a0), ()
+    full, *coarse = model(x_t, t, guide, scalars)
     return a0 + gate * (skip * (x_t - a0) + out * full), tuple(coarse)
 
 

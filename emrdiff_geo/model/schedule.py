@@ -96,6 +96,11 @@ class Schedule:
         return self.eta - self.eta_prev
 
     @cached_property
+    def noise(self) -> np.ndarray:
+        """Standard deviation of the noise in the state at each step, shape (T,)."""
+        return self.kappa * np.sqrt(self.eta)
+
+    @cached_property
     def posterior_state(self) -> np.ndarray:
         """Weight of x_t in the mean of x_{t-1}: eta_{t-1} / eta_t, shape (T,)."""
         return self.eta_prev / self.eta

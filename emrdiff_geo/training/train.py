@@ -80,7 +80,6 @@ def train(
     reuse: int = 1,
     patch: int | None = None,
     learning_rate: float | None = None,
-    compile: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Train a model on simulated pairs of hyperspectral scenes.
@@ -132,8 +131,6 @@ def train(
         Edge of a patch in HR pixels, a multiple of 16; by default that of `PATCH`.
     learning_rate : float, optional
         Peak rate of AdamW.
-    compile : bool
-        See `TrainConfig`.
     progress : callable, optional
         ``(step, total, loss, metrics or None)``.
 
@@ -171,7 +168,6 @@ def train(
         learning_rate=learning_rate or LEARNING_RATE[variant],
         last_step_share=LAST_STEP[variant],
         seed=seed,
-        compile=compile,
     )
     chosen.check_end()
     _check_folder(out, resume)

@@ -60,8 +60,6 @@ class TrainConfig:
         Steps between validations.
     amp : bool
         bfloat16 mixed precision.
-    compile : bool
-        Have torch compile the network: a minute at the start, then up to twice as fast on a GPU.
     """
 
     steps: int | None = None
@@ -76,7 +74,6 @@ class TrainConfig:
     seed: int = 0
     validate_every: int = 2000
     amp: bool = True
-    compile: bool = False
 
     def check_end(self) -> None:
         """Raise InputError if the run would never end."""
@@ -147,10 +144,6 @@ class Trainer:
         self.schedule: Schedule = self.config.schedule()
         self.ema = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         self.averaged = copy.deepcopy(self.model)
-        if self.train.compile:
-            self.model.compile()
-            if self.model.guide is not None:
-                self.model.guide.compile()
         self.total = self.train.steps
         self.elapsed = self.elapsed_before = 0.0
         self.metrics: dict[str, float] = {}

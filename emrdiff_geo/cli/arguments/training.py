@@ -91,7 +91,6 @@ def add_train(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--learning-rate", type=values.positive_number, metavar="R", help="peak rate of AdamW"
     )
-    parser.add_argument("--compile", action="store_true", help="have torch compile the network")
     parser.add_argument("--srf", metavar="NAME|CSV", help="spectral response of all pairs (drawn)")
     parser.add_argument(
         "--ratio", type=values.two_or_more, metavar="R", help="ratio of all pairs (drawn)"
