@@ -50,6 +50,8 @@ PATCHES = 16
 STEPS = {"universal": 2, "published": 5}
 #: Share of samples at the chain's first step; the published network has to learn the others too.
 LAST_STEP = {"universal": 0.75, "published": 0.5}
+#: Share of draws that see a scene coarser: the published network's camera never does.
+COARSENED = {"universal": 0.2, "published": 0.0}
 LEARNING_RATE = {"universal": 2.5e-3, "published": 1e-3}
 
 
@@ -269,10 +271,7 @@ def _draw_config(
         patch=edge,
         patches=max(1, PATCHES * PATCH["universal"] ** 2 // edge**2),
     )
-    draw = replace(draw, piece=max(draw.piece, 2 * edge))
-    if variant == "published":
-        # Its camera sees nothing coarser.
-        draw = replace(draw, coarsened=0.0)
+    draw = replace(draw, piece=max(draw.piece, 2 * edge), coarsened=COARSENED[variant])
     return draw if ratio is None else replace(draw, ratios=(ratio,))
 
 
