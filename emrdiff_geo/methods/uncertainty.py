@@ -41,14 +41,14 @@ TERMS = ("spread", "deviation", "detail", "process", "local", "level")
 #: For universal weights that nobody has calibrated: those of the shipped ones. The factor at full
 #: resolution is expected to be ``factor * (factor one ratio lower) ** power``.
 DEFAULT = {
-    "spread": 2.711,
-    "deviation": 2.967,
-    "detail": 0.048,
-    "process": 1.56,
-    "local": 1.065,
-    "level": 0.43,
-    "factor": 1.307,
-    "power": 0.121,
+    "spread": 1.007,
+    "deviation": 3.065,
+    "detail": 0.046,
+    "process": 1.643,
+    "local": 1.071,
+    "level": 0.434,
+    "factor": 1.483,
+    "power": 0.246,
 }
 #: Bounds of the common factor: a small scene must not spoil everything.
 FACTORS = (0.2, 5.0)
