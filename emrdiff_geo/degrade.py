@@ -19,78 +19,12 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from emrdiff_geo._taps import Taps, multiply
 from emrdiff_geo.errors import InputError
 
-# Axes longer than this are worked in blocks: a dense matrix for them would be mostly zeros.
-_DENSE_LIMIT = 1024
-_BLOCK = 256
 _TRUNCATE = 4.0  # half width of a Gaussian in sigmas
 #: Names of PSFs; the first is the default.
 PSFS = ("gaussian", "paper", "area")
-
-
-@dataclass(frozen=True)
-class Taps:
-    """A sparse operator along one axis: ``out[i] = sum_k weight[i, k] * x[index[i, k]]``.
-
-    Attributes
-    ----------
-    index : (n_out, k) int64, positions in the input; a position may occur twice.
-    weight : (n_out, k) float64, each row sums to 1.
-    n_in : length of the input axis.
-    """
-
-    index: NDArray[np.int64]
-    weight: NDArray[np.float64]
-    n_in: int
-
-    @property
-    def n_out(self) -> int:
-        return self.index.shape[0]
-
-    def block(
-        self, start: int, stop: int, dtype: DTypeLike = np.float64
-    ) -> tuple[slice, NDArray[np.floating]]:
-        """Input slice and dense ``(stop - start, slice)`` matrix of the rows ``start:stop``."""
-        index = self.index[start:stop]
-        first, last = int(index.min()), int(index.max()) + 1
-        dense = np.zeros((stop - start, last - first))
-        np.add.at(dense, (np.arange(stop - start)[:, None], index - first), self.weight[start:stop])
-        return slice(first, last), dense.astype(dtype)
-
-    def dense(self, dtype: DTypeLike = np.float64) -> NDArray[np.floating]:
-        """The whole ``(n_out, n_in)`` matrix."""
-        matrix = np.zeros((self.n_out, self.n_in))
-        np.add.at(matrix, (np.arange(self.n_out)[:, None], self.index), self.weight)
-        return matrix.astype(dtype)
-
-    def after(self, first: Taps) -> Taps:
-        """The operator that applies `first` and then this one."""
-        index = first.index[self.index].reshape(self.n_out, -1)
-        weight = (self.weight[:, :, None] * first.weight[self.index]).reshape(self.n_out, -1)
-        return Taps(index, weight, first.n_in)
-
-    def apply(self, x: NDArray[np.floating], axis: int) -> NDArray[np.floating]:
-        """Apply along the last (-1) or last but one (-2) axis of `x`."""
-        if max(self.n_out, self.n_in) <= _DENSE_LIMIT:
-            return _multiply(self.dense(x.dtype), x, axis)
-        shape = list(x.shape)
-        shape[axis] = self.n_out
-        out = np.empty(shape, x.dtype)
-        for start in range(0, self.n_out, _BLOCK):
-            stop = min(start + _BLOCK, self.n_out)
-            source, matrix = self.block(start, stop, x.dtype)
-            if axis == -1:
-                out[..., start:stop] = _multiply(matrix, x[..., source], axis)
-            else:
-                out[..., start:stop, :] = _multiply(matrix, x[..., source, :], axis)
-        return out
-
-
-def _multiply(
-    matrix: NDArray[np.floating], x: NDArray[np.floating], axis: int
-) -> NDArray[np.floating]:
-    return x @ matrix.T if axis == -1 else matrix @ x
 
 
 def cubic(x: ArrayLike, a: float = -0.5) -> NDArray[np.float64]:
@@ -127,7 +61,9 @@ def _fold(index: NDArray[np.int64], n: int, border: str) -> NDArray[np.int64]:
     return np.where(index < n, index, 2 * n - 1 - index)
 
 
-def _taps(positions: NDArray[np.int64], weights: NDArray[np.float64], n: int, border: str) -> Taps:
+def _folded(
+    positions: NDArray[np.int64], weights: NDArray[np.float64], n: int, border: str
+) -> Taps:
     weights = weights / weights.sum(axis=1, keepdims=True)
     return Taps(_fold(positions, n, border), weights, n)
 
@@ -142,13 +78,13 @@ def _resize_taps(n_out: int, n_in: int, a: float | None, border: str) -> Taps:
     positions = first[:, None] + np.arange(math.floor(2 * radius) + 1)
     distance = (positions - centre[:, None]) / stretch
     kernel = np.maximum(1 - np.abs(distance), 0) if a is None else cubic(distance, a)
-    return _taps(positions, kernel, n_in, border)
+    return _folded(positions, kernel, n_in, border)
 
 
 def _blur_taps(n: int, kernel: NDArray[np.float64], border: str) -> Taps:
     half = kernel.size // 2
     positions = np.arange(n)[:, None] + np.arange(-half, half + 1)
-    return _taps(positions, np.tile(kernel, (n, 1)), n, border)
+    return _folded(positions, np.tile(kernel, (n, 1)), n, border)
 
 
 def _decimate_taps(n_lr: int, ratio: int, kernel: NDArray[np.float64]) -> Taps:
@@ -156,7 +92,7 @@ def _decimate_taps(n_lr: int, ratio: int, kernel: NDArray[np.float64]) -> Taps:
     # A kernel with as many taps modulo 2 as the ratio falls on whole fine pixels.
     start = (ratio - kernel.size) // 2
     positions = np.arange(n_lr)[:, None] * ratio + start + np.arange(kernel.size)
-    return _taps(positions, np.tile(kernel, (n_lr, 1)), n_lr * ratio, "symmetric")
+    return _folded(positions, np.tile(kernel, (n_lr, 1)), n_lr * ratio, "symmetric")
 
 
 def _as_float(x: ArrayLike) -> NDArray[np.floating]:
@@ -293,6 +229,16 @@ class Degradation:
             x = _apply(self, kernel, x.shape[axis - 2], axis, x)
         return x
 
+    def seen_again(self, x: ArrayLike) -> NDArray[np.floating]:
+        """What :meth:`down` sees of :meth:`up`, ``(..., h, w)`` to the same shape.
+
+        Found on the coarse grid: the two operators are one there.
+        """
+        x = _as_float(x)
+        for axis in (0, 1):
+            x = _apply(self, "again", x.shape[axis - 2], axis, x)
+        return x
+
     def down_masked(
         self, x: ArrayLike, valid: NDArray[np.bool_] | None = None, min_weight: float = 0.5
     ) -> NDArray[np.floating]:
@@ -379,9 +325,16 @@ def _up_taps(ratio: int, n_lr: int, kernel: str) -> Taps:
     return _resize_taps(n_lr * ratio, n_lr, -0.5 if kernel == "cubic" else None, "symmetric")
 
 
+@lru_cache(maxsize=256)
+def _again_taps(degradation: Degradation, n_lr: int, axis: int) -> Taps:
+    return _down_taps(degradation, n_lr, axis).after(_up_taps(degradation.ratio, n_lr, "cubic"))
+
+
 def _axis_taps(degradation: Degradation, what: str, n_lr: int, axis: int) -> Taps:
     if what == "down":
         return _down_taps(degradation, n_lr, axis)
+    if what == "again":
+        return _again_taps(degradation, n_lr, axis)
     return _up_taps(degradation.ratio, n_lr, what)
 
 
@@ -393,6 +346,7 @@ def _dense(degradation: Degradation, what: str, n_lr: int, axis: int, dtype: str
 
 
 def _apply(degradation: Degradation, what: str, n_lr: int, axis: int, x: NDArray) -> NDArray:
-    if n_lr * degradation.ratio <= _DENSE_LIMIT:
-        return _multiply(_dense(degradation, what, n_lr, axis, x.dtype.name), x, axis - 2)
-    return _axis_taps(degradation, what, n_lr, axis).apply(x, axis - 2)
+    taps = _axis_taps(degradation, what, n_lr, axis)
+    if taps.short:
+        return multiply(_dense(degradation, what, n_lr, axis, x.dtype.name), x, axis - 2)
+    return taps.apply(x, axis - 2)

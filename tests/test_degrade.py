@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emrdiff_geo import degrade
+from emrdiff_geo import _taps, degrade
 from emrdiff_geo.degrade import Degradation, bicubic_down, bicubic_up, blur_3x3
 from emrdiff_geo.errors import InputError
 
@@ -100,9 +100,11 @@ def test_a_ramp_comes_back_inside():
 def test_long_axes_are_worked_in_blocks_with_the_same_result(monkeypatch, psf):
     image = np.random.default_rng(1).random((2, 80, 48))
     operator = Degradation(4, psf)
-    low, fine = operator.down(image), operator.up(image)
-    monkeypatch.setattr(degrade, "_DENSE_LIMIT", 8)
-    monkeypatch.setattr(degrade, "_BLOCK", 7)
+    low, fine, again = operator.down(image), operator.up(image), operator.seen_again(image)
+    np.testing.assert_allclose(again, operator.down(operator.up(image)), atol=1e-12)
+    monkeypatch.setattr(_taps, "DENSE_LIMIT", 8)
+    monkeypatch.setattr(_taps, "BLOCK", 7)
+    np.testing.assert_allclose(operator.seen_again(image), again, atol=1e-12)
     np.testing.assert_allclose(operator.down(image), low, atol=1e-12)
     np.testing.assert_allclose(operator.up(image), fine, atol=1e-12)
 

@@ -51,7 +51,7 @@ def test_provenance_names_what_makes_the_result(scene):
     assert found["seed"] == 7
     assert found["ratio"] == 4
     assert len(found["weights_digest"]) == 16
-    assert found["parameters"]["steps"] == 5
+    assert found["parameters"]["steps"] == 2
     assert "seed" not in json.loads(fuse(hsi, msi, method="bicubic").attrs["provenance"])
 
 

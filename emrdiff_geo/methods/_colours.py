@@ -111,30 +111,30 @@ class Inputs:
         The mean square of each is about ``1 / FEATURES``.
         """
         for hues in (False, True):
-            for start in range(0, FEATURES, CHUNK):
-                yield self._part(hues, slice(start, start + CHUNK), window)
+            for start in range(0, FEATURES // 2, CHUNK // 2):
+                yield self._part(hues, slice(start, start + CHUNK // 2), window)
 
     def _part(self, hues: bool, some: slice, window: Part) -> np.ndarray:
         values = (self.hue if hues else self.values)[:, *window]
         directions = _directions(len(values), hues)[some]
-        # A cosine with a phase of a quarter turn is a sine; means are those of normal values.
-        phase = np.where(np.arange(FEATURES)[some] % 2, np.float32(-np.pi / 2), np.float32(0))
         angle = np.tensordot(directions, values, axes=1)
-        angle += phase[:, None, None]
-        np.cos(angle, out=angle)
+        features = np.empty((2 * len(angle), *angle.shape[1:]), np.float32)
+        cosines, sines = features[::2], features[1::2]
+        np.cos(angle, out=cosines)
+        np.sin(angle, out=sines)
+        # The mean cosine is that of normal values.
         power = np.sum(np.square(directions), axis=1)
-        angle -= (np.exp(-power / 2) * (phase == 0))[:, None, None]
-        if hues:
-            angle *= self.brightness[window]
-        return angle * np.float32(np.sqrt(2 / FEATURES))
+        cosines -= np.exp(-power / 2)[:, None, None]
+        scale = np.float32(np.sqrt(2 / FEATURES))
+        features *= scale * self.brightness[window] if hues else scale
+        return features
 
 
 @lru_cache(maxsize=64)
 def _directions(size: int, hues: bool) -> np.ndarray:
-    """Projections ``(FEATURES, size)``, each of them twice: for a cosine and for a sine."""
+    """Projections ``(FEATURES / 2, size)``, each of them for a cosine and for a sine."""
     rng = np.random.default_rng([size, hues])
-    drawn = rng.standard_normal((FEATURES // 2, size)) / WIDTH
-    drawn = np.repeat(drawn, 2, axis=0).astype(np.float32)
+    drawn = (rng.standard_normal((FEATURES // 2, size)) / WIDTH).astype(np.float32)
     drawn.flags.writeable = False
     return drawn
 

@@ -52,14 +52,16 @@ def back_project(
         As ``image``.
     """
     degradation = statistics.degradation
-    seen = degradation.down(image)
-    lacking = np.tensordot(statistics.signal if signal is None else signal, lr - seen, axes=1)
-    wanted = seen + lacking
-    for number in range(times):
-        image = image + degradation.up(lacking)
-        if number + 1 < times:
-            lacking = wanted - degradation.down(image)
-    return image
+    keep = statistics.signal if signal is None else signal
+    lacking = np.tensordot(keep, lr - degradation.down(image), axes=1)
+    added = lacking.copy()
+    # Every round adds what the HSI would still miss of the rounds before: all on the coarse grid.
+    for _ in range(times - 1):
+        lacking -= degradation.seen_again(lacking)
+        added += lacking
+    fused = degradation.up(added)
+    fused += image
+    return fused
 
 
 def agree_with_msi(image: np.ndarray, msi: np.ndarray, statistics: SceneStatistics) -> np.ndarray:

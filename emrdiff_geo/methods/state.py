@@ -176,23 +176,21 @@ def universal_state(
     edge = edge_weights(hr, statistics.edge_range)[part]
     size = edge.shape
     scalars = scene_scalars(statistics, basis, unit[:, 0, 0])
-    guide = np.concatenate(
-        [
-            on_nodes / np.float32(statistics.scale),
-            (on_nodes - upsampled) / spread,
-            alone / unit,
-            spread_out / unit,
-            np.broadcast_to(mask[:, None, None], on_nodes.shape),
-            edge[None],
-            np.broadcast_to(scalars[:, None, None], (SCALARS, *size)),
-        ]
-    )
     k = len(mask)
+    guide = np.empty((universal_channels()[1], *size), np.float32)
+    on_all_nodes = guide[: 5 * k].reshape(5, k, *size)
+    np.divide(on_nodes, np.float32(statistics.scale), out=on_all_nodes[0])
+    np.divide(on_nodes - upsampled, spread, out=on_all_nodes[1])
+    np.divide(alone, unit, out=on_all_nodes[2])
+    np.divide(spread_out, unit, out=on_all_nodes[3])
+    on_all_nodes[4] = mask[:, None, None]
+    guide[5 * k] = edge
+    guide[5 * k + 1 :] = scalars[:, None, None]
     a0 = np.zeros((k + len(pseudo), *size), np.float32)
-    a0[k:] = (alone / unit)[pseudo]
+    a0[k:] = on_all_nodes[2][pseudo]
     return ChainState(
         a0=a0,
-        guide=guide.astype(np.float32, copy=False),
+        guide=guide,
         edge=edge,
         scalars=scalars,
         n_hsi=k,
