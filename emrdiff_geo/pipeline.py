@@ -18,6 +18,7 @@ from .errors import InputError
 from .grid import Pair
 from .measuring import measure_scene
 from .methods import MethodOptions, Part, Place, get_method
+from .methods.regression import filled_hsi
 from .nodata import fill_invalid
 from .optics import AUTO, resolve_psf
 from .statistics import Over, SceneStatistics, WaldPair
@@ -75,6 +76,7 @@ class Run:
         out = np.full(shape, np.nan, np.float32)
         valid = valid[tile.inner]
         if valid.any():
+            lr = filled_hsi(lr, lr_valid, hr, hr_valid, self.statistics)
             fused, *deviation = self._fuse(lr, hr, Place(tile.origin, self._wanted(tile, hr)))
             window = rows.as_slice(), cols.as_slice()
             fused = agree_with_hsi(fused, self.pair, *window, self.statistics)

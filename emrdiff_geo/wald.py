@@ -13,7 +13,7 @@ import numpy as np
 from .degrade import Degradation
 from .errors import InputError
 from .grid import Pair
-from .nodata import fill_invalid
+from .nodata import fill_explained, fill_invalid
 from .optics import at_ratio
 from .statistics import (
     BLOCK,
@@ -66,6 +66,8 @@ def one_ratio_lower(
     hsi, valid = fill_invalid(pair.hsi.read(rows, cols)[good])
     msi, msi_valid = _degraded(pair, optics, rows, cols)
     valid &= msi_valid
+    if valid.any() and not valid.all():
+        hsi = fill_explained(hsi, valid, _explained(hsi, msi, valid))
     height, width = valid.shape
     ratio = min(pair.ratio, max(2, min(height, width) // LEAST))
     height, width = (n // ratio * ratio for n in (height, width))
@@ -88,6 +90,15 @@ def one_ratio_lower(
     )
     statistics = replace(statistics, coarser=True)
     return WaldPair(lr, degraded, reference, statistics), valid[:height, :width]
+
+
+def _explained(hsi: np.ndarray, msi: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """What a regression on the MSI, fitted to the valid pixels, tells of the HSI everywhere."""
+    means = [image[:, valid].mean(axis=1)[:, None, None] for image in (msi, hsi)]
+    msi, hsi = (image - mean for image, mean in zip((msi, hsi), means, strict=True))
+    known = msi[:, valid]
+    slopes = np.linalg.lstsq(known @ known.T, known @ hsi[:, valid].T, rcond=None)[0]
+    return np.tensordot(slopes.T, msi, axes=1) + means[1]
 
 
 def _degraded(

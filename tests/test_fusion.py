@@ -9,6 +9,7 @@ import rasterio
 import torch
 import xarray as xr
 from scenes import dataset, pair
+from scipy import ndimage
 
 from emrdiff_geo.errors import EmrdiffError, GridError, InputError, MethodError, OutputError
 from emrdiff_geo.fusion import ProgressEvent, fuse, fuse_to_file, plan_fusion
@@ -108,6 +109,21 @@ def test_nodata_stays_nodata_and_does_not_spread(scene):
     # Statistics change a little, values beside a hole somewhat; nothing is garbage.
     assert np.sqrt(np.mean(kept**2)) < 0.02 * cube.std()
     assert np.abs(kept).max() < 0.5 * cube.std()
+
+
+@pytest.mark.parametrize("method", ["gaussian_process", "local_regression"])
+@pytest.mark.parametrize("of", ["hsi", "msi"])
+def test_the_filling_of_nodata_is_not_taken_for_an_observation(method, of):
+    hsi, msi, cube = pair()
+    holed, hole = (hsi, np.s_[:, 8:14, 10:16]) if of == "hsi" else (msi, np.s_[:, 32:56, 40:64])
+    holed["image"][hole] = np.nan
+    values = fuse(hsi, msi, method=method)["image"].values
+    away = ndimage.distance_transform_edt(np.isfinite(values).all(axis=0))
+    beside = (away > 0) & (away <= 4)
+    error = np.sqrt(np.mean(np.square((values - cube)[:, beside])))
+    # The scene is linear in the MSI: only where an HSI pixel's PSF reaches into a hole of the MSI
+    # is something not known. With the nearest pixel for all that is missing: about 1 and 0.6 %.
+    assert error < (0.0001 if of == "hsi" else 0.005) * cube.mean()
 
 
 def test_the_self_check_keeps_weights_that_know_nothing_from_doing_harm(tmp_path):

@@ -11,10 +11,15 @@ from __future__ import annotations
 import numpy as np
 
 from ..degrade import Degradation
+from ..nodata import fill_explained
 from ..statistics import SceneStatistics
 from .options import MethodOptions, Place
 
 BACK_PROJECTIONS = 3
+#: Share of what an HSI pixel sees that the MSI must see too. Beside holes in the MSI shares of 0.5,
+#: 0.9 and 0.99 left errors of 37, 30 and 43 units within an HSI pixel, 20 being those elsewhere;
+#: without it they were 164.
+SEEN = 0.7
 #: Rows of an image that are changed at once, to hold no second image.
 ROWS = 32
 
@@ -94,6 +99,36 @@ def regressed(msi: np.ndarray, statistics: SceneStatistics) -> np.ndarray:
     image = np.tensordot(statistics.slopes.T.astype(np.float32), msi - mean_m, axes=1)
     image += mean_h
     return image
+
+
+def filled_hsi(
+    lr: np.ndarray,
+    lr_valid: np.ndarray,
+    hr: np.ndarray,
+    hr_valid: np.ndarray,
+    statistics: SceneStatistics,
+) -> np.ndarray:
+    """The HSI of a tile, its gaps filled so that they agree with the MSI.
+
+    A gap is also a pixel much of which the MSI does not see, since its PSF or cell lies in nodata.
+
+    Parameters
+    ----------
+    lr, hr : ndarray
+        ``(L, h, w)`` and ``(s, r h, r w)`` float32, without NaN.
+    lr_valid, hr_valid : ndarray
+        ``(h, w)`` and ``(r h, r w)`` bool.
+    statistics : SceneStatistics
+        Of the whole scene.
+    """
+    if lr_valid.all() and hr_valid.all():
+        return lr
+    degradation = statistics.degradation
+    seen = degradation.down(hr_valid.astype(np.float32))
+    trusted = lr_valid & (seen > SEEN)
+    if trusted.all():
+        return lr
+    return fill_explained(lr, trusted, regressed(degradation.down(hr), statistics))
 
 
 def unseen_detail(image: np.ndarray, degradation: Degradation) -> np.ndarray:
