@@ -14,6 +14,7 @@ from odc.geo.xr import ODCExtensionDa
 from pyproj import Geod
 
 from ._bands import BandInfo, check_spectra
+from ._frame import cells, phase, seen_beyond
 from .errors import GridError
 from .resample import SAME_PIXEL, PixelMap, crs_of, shape_of
 from .sources import ArraySource, ResampledSource, Source, WindowSource
@@ -223,11 +224,16 @@ def _pair_grids(sources, boxes, bands, asked: int | None, target: GeoBox | None,
     _check_scales(boxes, grid, centre, exact, asked)
     ratio = asked or max(2, round(exact))
     inner = _whole_pixels(common)
-    phase_row, phase_col = _phase(onto, centre, inner, ratio)
+    phase_row, phase_col = phase(onto, centre, inner, ratio)
     r0, c0, r1, c1 = inner if target is None else (0, 0, *shape_of(grid))
-    top, left = r0 - (r0 - phase_row) % ratio, c0 - (c0 - phase_col) % ratio
-    rows, cols = -(-(r1 - top) // ratio), -(-(c1 - left) // ratio)
-    frame = _shifted(grid, top, left, (rows * ratio, cols * ratio))
+    top, bottom = cells(r0, r1, phase_row, ratio)
+    left, right = cells(c0, c1, phase_col, ratio)
+    if target is None:
+        x, y = onto.outline()
+        height, width = shape_of(grid)
+        top, bottom = seen_beyond((top, bottom), (r0, r1), (y.min(), y.max()), height, ratio)
+        left, right = seen_beyond((left, right), (c0, c1), (x.min(), x.max()), width, ratio)
+    frame = _shifted(grid, top, left, (bottom - top, right - left))
 
     hsi, resampled = _on_grid(sources[0], boxes[0], _coarse(frame, ratio), _edge(onto))
     msi, msi_resampled = _on_grid(sources[1], boxes[1], frame)
@@ -244,26 +250,6 @@ def _pair_grids(sources, boxes, bands, asked: int | None, target: GeoBox | None,
         notes=(*notes, *spectral),
         resampled=resampled,
     )
-
-
-def _phase(onto: PixelMap, centre: np.ndarray, inner, ratio: int) -> tuple[int, int]:
-    """Row and column, modulo the ratio, at which low-resolution pixels begin.
-
-    Grids that keep within a quarter of an HSI pixel of each other keep the HSI's lines, to resample
-    nothing or little. Others drift in and out of phase anyway: there no pixel hangs out of the
-    target by more than half of its height or width, so that it has data enough.
-    """
-    r0, c0, r1, c1 = inner
-    away = np.abs(onto.jacobian(*centre) / ratio - np.eye(2)) @ [c1 - c0, r1 - r0]
-    if away.max() < ratio / 2:
-        col, row = (round(float(v[0])) for v in onto(*np.round(centre)[:, None]))
-        return row % ratio, col % ratio
-    phases = []
-    for first, size in ((r0, r1 - r0), (c0, c1 - c0)):
-        rest = size % ratio
-        lead = 0 if rest == 0 or 2 * rest >= ratio else (ratio + rest + 1) // 2
-        phases.append((first + lead) % ratio)
-    return phases[0], phases[1]
 
 
 def _shifted(box: GeoBox, row: int, col: int, shape: tuple[int, int]) -> GeoBox:

@@ -40,6 +40,9 @@ EMPTY_BAND = 0.5
 #: at x4 and x8, 1e-6, 5e-4 and 1e-2 gave local regression 47.9, 48.5 and 47.1 dB without noise and
 #: 43.8, 45.6 and 46.1 dB at 40 dB SNR.
 RIDGE = 5e-4
+#: Share of what an HSI pixel sees that the MSI must see too for the pixel to count. Where an HSI
+#: goes on beyond its MSI the pixels at the edge made the interior's error 20 instead of 16 units.
+SEEN = 0.9
 #: Edge of the blocks of the pass, LR pixels.
 BLOCK = 64
 #: Variance, relative to a float32 image's power, under which contrast is rounding error.
@@ -328,7 +331,7 @@ def degraded_block(
     degradation: Degradation,
     step: int = 1 << 30,
 ) -> tuple[np.ndarray, np.ndarray, tuple[float, float], np.ndarray]:
-    """MSI on the LR grid, where all its pixels were valid, its range of edges, its noise.
+    """MSI on the LR grid, where it saw all that an HSI pixel sees, its range of edges, its noise.
 
     The noise is sampled in every `step`-th cell along each axis.
     """
@@ -344,6 +347,7 @@ def degraded_block(
         (float(magnitude.min()), float(magnitude.max())) if magnitude.size else (np.inf, -np.inf)
     )
     cells = valid.reshape(valid.shape[0] // r, r, valid.shape[1] // r, r).all(axis=(1, 3))
+    cells &= degradation.down(valid.astype(np.float32)) > SEEN
     own = _fine(inner_rows, r), _fine(inner_cols, r)
     noise = cell_covariances(msi[:, *own], valid[own], (rows.start * r, cols.start * r), step)
     return lr, cells[inner_rows, inner_cols], edges, noise
