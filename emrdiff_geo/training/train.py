@@ -43,6 +43,7 @@ KAPPA = 0.5
 BATCH = 4
 #: Edge of a patch in HR pixels; the published network's attention pools over all of it.
 PATCH = {"universal": 64, "published": 128}
+#: What that is a multiple of: five levels halve it four times.
 MULTIPLE = 16
 #: Patches of 64 x 64 pixels of a draw; with fewer the network waits for the draws.
 PATCHES = 16
