@@ -347,7 +347,8 @@ def degraded_block(
         (float(magnitude.min()), float(magnitude.max())) if magnitude.size else (np.inf, -np.inf)
     )
     cells = valid.reshape(valid.shape[0] // r, r, valid.shape[1] // r, r).all(axis=(1, 3))
-    cells &= degradation.down(valid.astype(np.float32)) > SEEN
+    if not valid.all():
+        cells &= degradation.down(valid.astype(np.float32)) > SEEN
     own = _fine(inner_rows, r), _fine(inner_cols, r)
     noise = cell_covariances(msi[:, *own], valid[own], (rows.start * r, cols.start * r), step)
     return lr, cells[inner_rows, inner_cols], edges, noise

@@ -244,6 +244,8 @@ def test_patches_are_reused_by_their_number(scene_files):
     # Three batches a group: every patch of the first one is dealt out thrice.
     first = torch.cat([b["scalars"] for b in whole[:3]])
     assert len(torch.unique(first, dim=0, return_counts=True)[0]) <= 2 * SMALL.patches
+    with pytest.raises(InputError, match="smaller batch"):
+        next(batches(dataset, 0, **options | {"batch": 16}))
     later = list(itertools.islice(batches(dataset, 7, **options), 5))
     for expected, found in zip(whole[7:], later, strict=True):
         for key, value in expected.items():

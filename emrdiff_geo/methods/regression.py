@@ -29,7 +29,6 @@ def back_project(
     image: np.ndarray,
     lr: np.ndarray,
     statistics: SceneStatistics,
-    times: int = BACK_PROJECTIONS,
     signal: np.ndarray | None = None,
 ) -> np.ndarray:
     """Add to an HR image what its degraded version lacks of the HSI, but for the HSI's noise.
@@ -46,8 +45,6 @@ def back_project(
         ``(L, h, w)``, same units.
     statistics : SceneStatistics
         Of the whole scene.
-    times : int
-        Number of rounds.
     signal : ndarray, optional
         ``(L, L)`` filter that keeps the signal of what is lacking; by default that of an image
         which is no worse than the regression.
@@ -62,7 +59,7 @@ def back_project(
     lacking = np.tensordot(keep, lr - degradation.down(image), axes=1)
     added = lacking.copy()
     # Every round adds what the HSI would still miss of the rounds before: all on the coarse grid.
-    for _ in range(times - 1):
+    for _ in range(BACK_PROJECTIONS - 1):
         lacking -= degradation.seen_again(lacking)
         added += lacking
     fused = degradation.up(added)
@@ -129,8 +126,6 @@ def filled_hsi(
     seen = degradation.down(hr_valid.astype(np.float32))
     least, enough = SEEN
     sure = lr_valid & (seen >= enough)
-    if sure.all():
-        return lr
     filled = fill_explained(lr, sure, regressed(degradation.down(hr), statistics))
     belief = lr_valid * np.clip((seen - least) / (enough - least), 0, 1)
     return filled + belief.astype(np.float32) * (lr - filled)

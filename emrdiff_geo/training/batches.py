@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from ..errors import InputError
 from .draws import Patches
 from .trainer import Batch
 
@@ -90,9 +91,9 @@ def batches(
     step : int
         First step; batches are numbered, so a resumed run sees what it would have seen.
     batch : int
-        Patches in a batch; with `reuse` it divides those of a group of draws.
+        Patches in a batch, no more than the draws below give; what is left over is not dealt out.
     draws : int
-        Draws that are shuffled together; their patches must make whole batches.
+        Draws that are shuffled together.
     workers : int
         Processes that prepare draws; 0 prepares them in this one.
     device : str
@@ -102,9 +103,19 @@ def batches(
     reuse : int
         How often a patch is dealt out. More than once: the latest `KEPT` groups stay on the device,
         batches are mixed from all of them, and every batch is turned or mirrored.
+
+    Raises
+    ------
+    InputError
+        If a batch needs more patches than there are.
     """
     size = len(dataset[0].weight) * draws
     per_group = reuse * size // batch
+    if not per_group:
+        raise InputError(
+            f"a batch of {batch} patches is more than the {reuse * size} that {draws} draws give: "
+            "use a smaller batch"
+        )
     group, skip = divmod(step, per_group)
     pool = _Pool(KEPT if reuse > 1 else 1, size, device)
     first = max(0, group - pool.groups + 1)

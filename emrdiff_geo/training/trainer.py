@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import csv
-import logging
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -23,11 +22,9 @@ from ..model.schedule import Schedule
 from ..model.weights import ModelConfig
 from .checkpoint import load_checkpoint, save_checkpoint
 
-log = logging.getLogger(__name__)
-
 CHECKPOINT = "checkpoint.json"
-#: Steps between two looks at the loss on a GPU.
-LOSS_EVERY = 50
+#: Steps between two lines of the log.
+LOG_EVERY = 50
 
 Batch = dict[str, Tensor]
 #: (step, total steps, loss, validation metrics or None)
@@ -84,7 +81,7 @@ class TrainConfig:
 class _Pace:
     """How many steps the time still allows, so that the cosine ends with it.
 
-    The first steps, which compile and fill caches, do not count.
+    The first steps, which wait for the first draws, do not count.
     """
 
     FIRST = 20
@@ -142,8 +139,8 @@ class Trainer:
             fused=self.device.type == "cuda",
         )
         self.schedule: Schedule = self.config.schedule()
-        self.ema = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-        self.averaged = copy.deepcopy(self.model)
+        self.averaged = copy.deepcopy(self.model).eval()
+        self.ema = self.averaged.state_dict()
         self.total = self.train.steps
         self.elapsed = self.elapsed_before = 0.0
         self.metrics: dict[str, float] = {}
@@ -154,7 +151,7 @@ class Trainer:
         if self.out is None:
             raise InputError("there is no folder to resume from: name the one of the earlier run")
         ema, values = load_checkpoint(self.out / CHECKPOINT, self.model, self.optimizer)
-        self.ema = {k: ema[k].to(self.device) for k in self.ema}
+        self.averaged.load_state_dict(ema)
         self.step, self.elapsed = values["step"], values["elapsed"]
         # A number of steps given anew lengthens or shortens the run, and its cosine with it.
         self.total = self.train.steps or values["total"]
@@ -182,19 +179,20 @@ class Trainer:
             if self._finished(time.monotonic() - begun):
                 break
             found = self._train_step(batch)
+            due = self.step % LOG_EVERY == 0
             # Reading a number makes a GPU wait.
-            if self.step % LOSS_EVERY == 0 or self.device.type == "cpu":
+            if due or self.device.type == "cpu":
                 loss = float(found)
             self.patches += len(batch["x0"])
             self.elapsed = before + time.monotonic() - begun
             if pace is not None:
                 left = pace.steps_left(self.step - first, time.monotonic() - begun)
                 self.total = left if left is None else self.step + left
-            due = self.step % self.train.validate_every == 0
-            metrics = self._validated() if due and self.validate else None
+            judged = self.step % self.train.validate_every == 0
+            metrics = self._validated() if judged and self.validate else None
             if self.progress:
                 self.progress(self.step, self.total or 0, loss, metrics)
-            if metrics or self.step % 50 == 0:
+            if metrics or due:
                 self._log(loss, metrics)
         if self.validate and self.step > first:
             self._log(loss, self._validated())
@@ -243,8 +241,7 @@ class Trainer:
 
     def _validated(self) -> dict[str, float]:
         """Metrics of the averaged weights."""
-        self.averaged.load_state_dict(self.ema)
-        self.metrics = self.validate(self.averaged.eval()) if self.validate else {}
+        self.metrics = self.validate(self.averaged) if self.validate else {}
         self.save()
         return self.metrics
 
