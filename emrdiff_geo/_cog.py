@@ -8,7 +8,6 @@ the order in which the regions were computed.
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +27,7 @@ from rasterio.io import MemoryFile
 from rasterio.windows import Window
 
 from ._layout import RasterLayout
+from ._machine import cores
 from .errors import OutputError
 from .metadata import band_descriptions, band_tags, imagery_tags
 
@@ -89,7 +89,7 @@ def overview_levels(height: int, width: int) -> list[int]:
 
 
 def _threads() -> int:
-    return min(4, os.cpu_count() or 1)
+    return min(4, cores())
 
 
 @cache

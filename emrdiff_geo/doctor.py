@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
 import platform
@@ -12,10 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from . import __version__
+from ._machine import cores, memory_bytes
 
 #: Variables that, set for another installation, break the libraries of this one.
 _HARMFUL = {
@@ -148,31 +147,14 @@ def _program(found: Diagnosis) -> dict[str, Any]:
 
 
 def _machine(found: Diagnosis) -> dict[str, Any]:
-    memory = _memory_bytes()
+    memory = memory_bytes()
     if memory is not None and memory < 3 * 2**30:
         found.add("warning", f"only {memory / 2**30:.1f} GiB of memory", "use a small --tile")
     return {
         "system": platform.platform(),
-        "cores": _cores(),
+        "cores": cores(),
         "memory_gib": None if memory is None else round(memory / 2**30, 1),
     }
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _memory_bytes() -> int | None:
-    """Memory of the machine, or of the container that limits it; None if it cannot be told."""
-    limits = []
-    with contextlib.suppress(AttributeError, OSError, ValueError):  # Windows has none of it
-        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    with contextlib.suppress(OSError, ValueError):  # no container, or one without a limit
-        limits.append(int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
-    return min(limits, default=None)
 
 
 def _libraries(found: Diagnosis) -> dict[str, Any]:

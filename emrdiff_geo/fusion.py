@@ -58,7 +58,7 @@ _RECORDED_ELSEWHERE = ("weights", "seed", "ratio", "force", "memory")
 
 
 def _prepare(
-    hsi: ImageOrPath, msi: ImageOrPath, options: FusionOptions, workers: Scheduler = None
+    hsi: ImageOrPath, msi: ImageOrPath, options: FusionOptions, workers: Scheduler
 ) -> tuple[Run, Provenance, Scheduler]:
     """Run, what is recorded of it, and the workers that its memory allows."""
     check_options(options)
@@ -135,7 +135,8 @@ def fuse(hsi: ImageOrPath, msi: ImageOrPath, **options: Any) -> xr.Dataset:
     EmrdiffError
         If the images or the options do not go together; the message names the cure.
     """
-    run, provenance, _ = _prepare(hsi, msi, FusionOptions(**options))
+    with connected(None) as workers:
+        run, provenance, _ = _prepare(hsi, msi, FusionOptions(**options), workers)
     return _dataset(run, _lazy_image(run), provenance)
 
 
@@ -212,9 +213,10 @@ def fuse_to_file(
         this run fails or is stopped, keep the tiles that are done in a folder beside `out`. Without
         it a run that fails or is stopped leaves nothing behind.
     scheduler : str or distributed.Client, optional
-        Where the tiles are computed: ``"threads"``, or a dask cluster or its address, whose workers
-        see the same files under the same names. By default one after the other. The bytes of the
-        result do not depend on it.
+        Where the tiles are computed: ``"threads"`` (the default), as many as there are cores and
+        the memory allows; ``"synchronous"``, one after the other; or a dask cluster or its address,
+        whose workers see the same files under the same names. The bytes of the result do not
+        depend on it.
     dtype, scale, offset
         How values are stored, see `open_sink`: float32, or int16 with value = stored * scale +
         offset.

@@ -8,7 +8,6 @@ allocated on top of a process that has loaded its libraries and its model, see `
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +15,9 @@ from typing import Any
 
 from . import agreement
 from ._cog import window_shape
-from .errors import InputError, MethodError, WeightsError
+from ._machine import memory_bytes
+from ._sizes import format_bytes
+from .errors import MethodError, WeightsError
 from .grid import Pair
 from .methods import MethodOptions, get_method
 from .methods.emrdiff import REACH
@@ -27,8 +28,11 @@ from .weightfiles import weights_path
 #: Tile edges that a budget is met with, from the best: the margins of small ones cost time.
 TILES = (1024, 768, 512, 384, 256, 192, 128, 96, 64, 48, 32)
 DEFAULT_TILE = 256
-#: Several tiles at once are worth more than large ones, down to this edge.
-LEAST_PARALLEL = 192
+#: Several tiles at once are worth more than large ones, up to so many and down to this edge. The
+#: tile decides the last bits of a result, so it must not depend on the cores of a machine.
+SHARED, LEAST_SHARED = 4, 192
+#: Share of the machine's memory that tiles in threads take where no budget is given.
+OF_MACHINE = 0.5
 #: Interpreter and libraries, without and with torch; measured 0.16 and 0.37 GB.
 PLAIN, WITH_TORCH = 220 * 2**20, 420 * 2**20
 #: What freed memory that the system did not get back adds.
@@ -36,30 +40,6 @@ SLACK = 1.12
 #: GDAL's cache and buffers while a GeoTIFF is put together, whatever its size.
 FINISHING = 320 * 2**20
 _FLOAT = 4
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-_SIZE = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*([KMGT]?)(i?)B?\s*", re.IGNORECASE)
-
-
-def parse_bytes(text: str | int) -> int:
-    """Bytes of a size such as ``2GB``, ``1.5 GiB``, ``800M`` or a plain number.
-
-    Raises
-    ------
-    InputError
-        If it is none.
-    """
-    found = _SIZE.fullmatch(str(text))
-    if found is None or float(found[1]) == 0:
-        raise InputError(f"{text!r} is no amount of memory: give one such as 2GB or 800MB")
-    unit = found[2].upper()
-    factor = 1024 ** " KMGT".index(unit) if found[3] and unit else _UNITS[unit]
-    return int(float(found[1]) * factor)
-
-
-def format_bytes(size: float) -> str:
-    """Size for people, never less than it is."""
-    tenths, unit = (-(-size // 10**8), "GB") if size >= 10**9 else (-(-size // 10**6) * 10, "MB")
-    return f"{tenths / 10:g}{unit}"
 
 
 @dataclass(frozen=True)
@@ -221,6 +201,7 @@ def _emrdiff(case: Case, share: float) -> float:
         stages += [_gaussian_process(case), 2 * case.n_hsi + share * 3 * guide]
     else:
         stages += [2 * guide + share * (held + guide)]
+        stages += [_gaussian_process(case) + case.n_hsi + guide]
     # Sums of the samples and of their squares; the deviation on its way to all bands.
     told = 4 * states if case.options.samples > 1 else 0
     told += 4 * case.n_hsi + 60 if case.options.uncertainty else 0
@@ -354,18 +335,32 @@ def fit(
         plan = plan_for(pair, case.method, edge, overlap)
         # A check no larger than a tile needs no more memory than one.
         check = LARGEST if budget is None else min(LARGEST, *plan.window_shape)
+        count = min(count, len(plan))
         return Fit(edge, count, check, project(case, plan, count, check))
 
-    if budget is None:
-        return tried(DEFAULT_TILE if tile is None else tile, at_once)
-    counts = range(at_once, 0, -1) if fewer else (at_once,)
-    for least in (LEAST_PARALLEL, 0):
-        for count in counts:
-            for edge in TILES if tile is None else (tile,):
-                found = tried(edge, count)
-                if found.projection.working <= budget and edge >= (least if tile is None else 0):
-                    return found
-    raise MethodError(_refusal(budget, lambda e: tried(e, counts[-1]).projection.working, tile))
+    def fits(edge: int, count: int) -> bool:
+        return budget is None or tried(edge, count).projection.working <= budget
+
+    needed = 1 if fewer else at_once
+    if tile is None:
+        tile = DEFAULT_TILE if budget is None else _tile(fits, needed)
+    if tile is None or not fits(tile, needed):
+        assert budget is not None
+        raise MethodError(_refusal(budget, lambda e: tried(e, needed).projection.working, tile))
+    if budget is None and fewer:
+        budget = int(OF_MACHINE * (memory_bytes() or 0))
+    while at_once > needed and tried(tile, at_once).projection.working > budget:
+        at_once -= 1
+    return tried(tile, at_once)
+
+
+def _tile(fits: Callable[[int, int], bool], needed: int) -> int | None:
+    """Largest tile that fits, if may be with others beside it; None if none does."""
+    for count in range(SHARED, 0, -1):
+        for edge in TILES:
+            if edge >= LEAST_SHARED and fits(edge, max(count, needed)):
+                return edge
+    return next((edge for edge in TILES if fits(edge, needed)), None)
 
 
 def plan_for(pair: Pair, method: str, tile: int, overlap: int | None) -> TilePlan:

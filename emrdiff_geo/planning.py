@@ -8,9 +8,10 @@ from typing import Any
 
 import xarray as xr
 
+from ._sizes import parse_bytes
 from .errors import InputError
 from .grid import Pair, pair_scenes
-from .memory import Case, Fit, fit, parse_bytes, plan_for
+from .memory import Case, Fit, fit, plan_for
 from .methods import MethodOptions, get_method
 from .methods.uncertainty import check_sampling
 from .optics import AUTO

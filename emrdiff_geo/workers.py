@@ -6,7 +6,6 @@ so that no pixel travels; the process that started the run puts down what is fin
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -16,13 +15,16 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
 
+from ._machine import cores
 from .errors import InputError, MethodError
 from .pipeline import Run
 from .sinks import Sink
 from .tiling import Tile
 
-#: None: one by one; "threads" or `Threads`; the address of a dask scheduler, or a client of it.
+#: None or "threads": a thread a core; `Threads`: so many; `ONE_BY_ONE`; the address of a dask
+#: scheduler, or a client of it.
 Scheduler = Any
+ONE_BY_ONE = "synchronous"
 T = TypeVar("T")
 _TIMEOUT_S = 15
 _START = "start one with 'dask scheduler' and 'dask worker', or leave out --dask"
@@ -56,16 +58,16 @@ def corner(tile: Tile) -> tuple[int, int]:
 
 @contextmanager
 def connected(scheduler: Scheduler) -> Iterator[Scheduler]:
-    """None, `Threads` or a client for whatever was asked for; a client that is made is closed.
+    """`ONE_BY_ONE`, `Threads` or a client for what was asked for; a client that is made is closed.
 
     Raises
     ------
     InputError
         If there is no such scheduler.
     """
-    if scheduler == "threads":
-        yield Threads(os.cpu_count() or 1)
-    elif not isinstance(scheduler, str):
+    if scheduler is None or scheduler == "threads":
+        yield Threads(cores())
+    elif not isinstance(scheduler, str) or scheduler == ONE_BY_ONE:
         yield scheduler
     else:
         client = _client(scheduler)
@@ -77,7 +79,7 @@ def connected(scheduler: Scheduler) -> Iterator[Scheduler]:
 
 def at_once(scheduler: Scheduler) -> int:
     """Tiles that one process computes at the same time; takes what `connected` gives."""
-    if scheduler is None:
+    if scheduler == ONE_BY_ONE:
         return 1
     if isinstance(scheduler, Threads):
         return scheduler.count
@@ -102,7 +104,7 @@ def computed(
     """
     indices = (tile.index for tile in tiles)
     with connected(scheduler) as scheduler:
-        if scheduler is None:
+        if scheduler == ONE_BY_ONE:
             found: Any = (job(index) for index in indices)
         elif isinstance(scheduler, Threads):
             found = _in_threads(job, indices, scheduler.count)
@@ -114,7 +116,7 @@ def computed(
 
 def mapped(scheduler: Scheduler) -> Callable[..., Iterator[Any]]:
     """`map` on what `connected` gives: results in the order of the items, a few ahead at most."""
-    if scheduler is None:
+    if scheduler == ONE_BY_ONE:
         return map
 
     def over(function: Callable[[Any], T], items: Iterable[Any]) -> Iterator[T]:
@@ -151,7 +153,7 @@ def _in_threads(
     with (
         _own_torch_threads(),
         ThreadPoolExecutor(
-            count, "emrdiff", initializer=_one_torch_thread, initargs=(job,)
+            count, "emrdiff", initializer=_torch_threads, initargs=(job, max(1, cores() // count))
         ) as pool,
     ):
         # No more than there are threads: when one stops, no others wait to be begun.
@@ -200,11 +202,11 @@ def _apply(function: Callable[[Any], T], item: Any) -> T:
 
 
 def _call(job: Job, index: tuple[int, int]) -> tuple[int, int]:
-    _one_torch_thread(job)
+    _torch_threads(job, 1)
     return job(index)
 
 
-def _one_torch_thread(job: Job) -> None:
+def _torch_threads(job: Job, count: int) -> None:
     """Where tiles run side by side, each with all cores would make them wait for each other.
 
     On a GPU the threads do no work; there it does not matter.
@@ -212,8 +214,8 @@ def _one_torch_thread(job: Job) -> None:
     if job.run.options.digest:
         import torch
 
-        if torch.get_num_threads() != 1:
-            torch.set_num_threads(1)
+        if torch.get_num_threads() != count:
+            torch.set_num_threads(count)
 
 
 @contextmanager

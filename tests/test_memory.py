@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scenes import pair, reference_cube, simulated
 
+from emrdiff_geo._sizes import format_bytes, parse_bytes
 from emrdiff_geo.errors import InputError, MethodError
 from emrdiff_geo.fusion import fuse_to_file, plan_fusion
 from emrdiff_geo.grid import pair_scenes
-from emrdiff_geo.memory import Case, fit, format_bytes, parse_bytes, tile_bytes
+from emrdiff_geo.memory import Case, fit, tile_bytes
 from emrdiff_geo.methods import METHODS, MethodOptions, Place
 from emrdiff_geo.workers import Threads
 
@@ -86,7 +87,23 @@ def test_what_fits_is_within_the_budget_and_more_memory_never_gives_less(scene, 
     assert found.projection.working <= budget
     assert found.at_once <= threads
     more = fitted(scene, 2 * budget, at_once=threads, fewer=True)
-    assert (more.at_once, more.tile) >= (found.at_once, min(found.tile, more.tile))
+    assert more.tile >= found.tile
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(120 * MB, 4000 * MB), st.integers(2, 64))
+def test_the_tile_does_not_depend_on_the_cores(scene, budget, cores):
+    alone, many = (fitted(scene, budget, at_once=n, fewer=True) for n in (1, cores))
+    assert many.tile == alone.tile
+    assert many.at_once >= alone.at_once == 1
+
+
+def test_without_a_budget_threads_take_a_part_of_the_machine(scene, monkeypatch):
+    one = fitted(scene, None, tile=32).projection
+    monkeypatch.setattr("emrdiff_geo.memory.memory_bytes", lambda: 7 * one.tile)
+    assert fitted(scene, None, tile=32, at_once=16, fewer=True).at_once == 3
+    monkeypatch.setattr("emrdiff_geo.memory.memory_bytes", lambda: None)
+    assert fitted(scene, None, tile=32, at_once=16, fewer=True).at_once == 1
 
 
 def test_without_a_budget_nothing_is_refused(scene):
@@ -119,8 +136,9 @@ def fit_large(budget, **options):
 
 
 def test_threads_share_the_memory(scene):
-    alone = plan_fusion(*scene, method="regression", memory="1GB").memory
-    shared = plan_fusion(*scene, method="regression", memory="1GB", scheduler=Threads(4)).memory
+    options = {"method": "regression", "memory": "1GB", "tile": 32}
+    alone = plan_fusion(*scene, scheduler="synchronous", **options).memory
+    shared = plan_fusion(*scene, scheduler=Threads(4), **options).memory
     assert (alone.at_once, shared.at_once) == (1, 4)
     assert shared.working <= parse_bytes("1GB")
 

@@ -28,7 +28,8 @@ def scene():
 @pytest.fixture(scope="module")
 def unbroken(scene, tmp_path_factory):
     folder = tmp_path_factory.mktemp("unbroken")
-    return {s: digest(fuse_to_file(*scene, folder / f"out.{s}", **OPTIONS)) for s in SUFFIXES}
+    options = {**OPTIONS, "scheduler": "synchronous"}
+    return {s: digest(fuse_to_file(*scene, folder / f"out.{s}", **options)) for s in SUFFIXES}
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..memory import format_bytes
+from .._sizes import format_bytes
 from ..plan import FusionPlan
 from ..planning import calibrated, plan_fusion
 from .context import Context

@@ -33,8 +33,9 @@ def _tiling(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--dask",
-        metavar="ADDRESS|threads",
-        help="compute tiles by the workers of a dask cluster, or in threads (one after the other)",
+        metavar="threads|synchronous|ADDRESS",
+        help="where tiles are computed: in threads, one after the other, or by the workers of a "
+        "dask cluster (threads)",
     )
     parser.add_argument(
         "--overlap",
