@@ -58,7 +58,7 @@ def main() -> None:
     args = parser.parse_args()
     pair = make_pair(args.folder, Scene(args.size, args.size, args.bands))
     ways = {
-        "one by one": fuse_to_file,
+        "one by one": lambda *a, **o: fuse_to_file(*a, scheduler="synchronous", **o),
         "threads": lambda *a, **o: fuse_to_file(*a, scheduler="threads", **o),
         "2 processes of 1 thread": by_cluster(1),
         "2 processes of 2 threads": by_cluster(2),

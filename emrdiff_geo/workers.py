@@ -93,7 +93,7 @@ def computed(
     """Compute tiles and yield each when it is written, in whatever order that happens.
 
     Closing the iterator stops: nothing is writing any more when that returns, but what dask workers
-    have begun.
+    have begun. What threads of this process have begun they finish, and it is recorded.
 
     Raises
     ------
@@ -157,14 +157,20 @@ def _in_threads(
         ) as pool,
     ):
         # No more than there are threads: when one stops, no others wait to be begun.
-        pending: set[Future[tuple[int, int]]] = {
+        running: set[Future[tuple[int, int]]] = {
             pool.submit(job, i) for i in islice(indices, count)
         }
-        while pending:
-            done, pending = wait(pending, return_when=FIRST_COMPLETED)
-            for future in done:
-                pending |= {pool.submit(job, i) for i in islice(indices, 1)}
+        try:
+            while running:
+                future = wait(running, return_when=FIRST_COMPLETED).done.pop()
+                running.remove(future)
+                running |= {pool.submit(job, i) for i in islice(indices, 1)}
                 yield future.result()
+        finally:
+            # Nobody waits for these any more; they are finished all the same, and so they count.
+            for future in wait(running).done:
+                if future.exception() is None:
+                    job.sink.record(*corner(job.run.plan[future.result()]))
 
 
 def _in_cluster(

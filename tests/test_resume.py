@@ -15,7 +15,8 @@ from emrdiff_geo.errors import OutputError, ResumeError
 from emrdiff_geo.fusion import fuse_to_file
 from emrdiff_geo.pipeline import Run
 
-OPTIONS = {"method": "regression", "tile": 32}
+#: One tile after the other: where a run is broken off is counted.
+OPTIONS = {"method": "regression", "tile": 32, "scheduler": "synchronous"}
 TILES = 12
 
 

@@ -17,7 +17,9 @@ from emrdiff_geo.methods.uncertainty import TERMS
 from emrdiff_geo.pipeline import Run
 from emrdiff_geo.recorded import read_provenance
 
+#: One tile after the other: where a run is broken off is counted.
 OPTIONS = {"tile": 32, "samples": 2, "self_check": False, "device": "cpu"}
+OPTIONS |= {"scheduler": "synchronous"}
 TILES = 12
 
 

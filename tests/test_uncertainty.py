@@ -90,7 +90,7 @@ def test_bytes_do_not_depend_on_who_computes(scene, tmp_path):
     from sink_scene import digest
 
     found = []
-    for scheduler in (None, "threads"):
+    for scheduler in ("synchronous", "threads"):
         folder = tmp_path / str(scheduler)
         folder.mkdir()
         sigma = folder / "sigma.zarr"

@@ -10,6 +10,7 @@ from partial_runs import finished
 from scenes import pair
 from sink_scene import SUFFIXES, digest
 
+from emrdiff_geo._machine import cores
 from emrdiff_geo.degrade import Degradation
 from emrdiff_geo.errors import ResumeError
 from emrdiff_geo.fusion import fuse_to_file
@@ -106,7 +107,9 @@ def test_a_run_that_is_stopped_goes_on_with_any_workers(scene, unbroken, tmp_pat
 
     with pytest.raises(KeyboardInterrupt):
         fuse_to_file(*scene, out, resume=True, scheduler=scheduler, progress=stop, **OPTIONS)
-    assert len(finished(out)) == 5
+    # What threads had in hand is finished and counts.
+    least, most = (6, 12) if how == "threads" and cores() > 1 else (5, 6)
+    assert least <= len(finished(out)) <= most
     with pytest.raises(ResumeError):
         fuse_to_file(*scene, out, scheduler=scheduler, **OPTIONS)
     fuse_to_file(*scene, out, resume=True, **OPTIONS)
