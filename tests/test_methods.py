@@ -197,7 +197,7 @@ def test_the_published_model_agrees_with_both_images():
     options = MethodOptions(weights="published-cave31", device="cpu")
     options = emrdiff.prepare(options, statistics, lambda: None)
     fused = emrdiff.fuse_tile(lr, hr, statistics, options, Place())
-    with mock.patch("emrdiff_geo.methods.emrdiff._image", lambda state, x0, *_: state.result(x0)):
+    with mock.patch("emrdiff_geo.methods.emrdiff.finished", lambda state, x0, *_: state.result(x0)):
         alone = emrdiff.fuse_tile(lr, hr, statistics, options, Place())
 
     def missed(image):

@@ -243,10 +243,10 @@ def fuse_emrdiff(
     The chain runs on the inner part and a margin; what lies outside stays at its start.
     """
     state, ends = _chain(lr, hr, statistics, options, place)
-    return _image(state, mean_and_spread(ends, options.samples, None)[0], lr, hr, statistics)
+    return finished(state, mean_and_spread(ends, options.samples, None)[0], lr, hr, statistics)
 
 
-def _image(
+def finished(
     state: ChainState,
     x0: np.ndarray,
     lr: np.ndarray,
@@ -279,7 +279,7 @@ def fuse_with_uncertainty(
     """
     state, ends = _chain(lr, hr, statistics, options, place)
     x0, spread = mean_and_spread(ends, options.samples, state.to_bands)
-    fused = _image(state, x0, lr, hr, statistics)
+    fused = finished(state, x0, lr, hr, statistics)
     terms = error_terms(state, x0, spread, lr, hr, statistics, place.origin)
     sigma = np.zeros_like(fused)
     sigma[:, *state.part] = predicted_deviation(terms, options.calibration)
@@ -298,8 +298,8 @@ def _chain(
 
     model, config = load_model(options.weights, options.digest, options.device)
     part = place.around(hr.shape[1:], REACH, statistics.ratio)
-    known = lr, hr, statistics, config.residual, place.origin, part, config.focus
-    state = build_state(config.variant, *known)
+    known = lr, hr, statistics, config.residual, place.origin, part
+    state = build_state(config.variant, *known, config.focus, config.share)
     if options.kept:
         state = replace(state, to_bands=state.to_bands * np.array(options.kept, np.float32))
     origin = tuple(first + s.start for first, s in zip(place.origin, part, strict=True))

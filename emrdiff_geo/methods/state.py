@@ -4,7 +4,8 @@ One chain and one network class serve both. What differs is the meaning of the c
 
 published
     the state is ``[X, pseudo-MSI]`` in the HSI's own ``L`` bands plus ``s``; the chain starts at
-    ``A_0 = [Y, Z]`` (interpolated HSI, MSI), which is also what the guide encoder reads.
+    ``A_0 = [Y, Z]`` (interpolated HSI, MSI), which is also what the guide encoder reads. The result
+    is the chain's end, or a weighted mean of it and the prior below.
 universal
     the state lives on fixed wavelength nodes and is the deviation from the prior, that of
     `gaussian_process` with bands as sharp as the camera's (`focus`), in units of what the global
@@ -161,8 +162,7 @@ def universal_state(
     unit, spread = (v[:, None, None] for v in node_units(statistics, basis))
     mask = basis.mask.astype(np.float32)
     degradation, slopes = statistics.degradation, statistics.slopes.astype(np.float32)
-    explained = focus.applied(posterior_mean(lr, hr, statistics, origin, part), statistics)
-    explained = agree_with_msi(explained, hr, statistics)
+    explained = _explained(lr, hr, statistics, origin, part, focus)
     prior = back_project(explained, lr, statistics)
     on_nodes = basis.project(prior[:, *part])
     # What no relation to the MSI explains, and back-projection only spread over the pixels.
@@ -200,6 +200,19 @@ def universal_state(
         to_bands=_unseen_by_msi(basis.to_bands * unit[:, 0, 0], statistics),
         part=part,
     )
+
+
+def _explained(
+    lr: np.ndarray,
+    hr: np.ndarray,
+    statistics: SceneStatistics,
+    origin: tuple[int, int],
+    part: Part,
+    focus: Focus,
+) -> np.ndarray:
+    """What the process explains of a tile, in the camera's focus and in agreement with the MSI."""
+    image = focus.applied(posterior_mean(lr, hr, statistics, origin, part), statistics)
+    return agree_with_msi(image, hr, statistics)
 
 
 def _unseen_by_msi(spectra: np.ndarray, statistics: SceneStatistics) -> np.ndarray:
@@ -247,7 +260,10 @@ def published_state(
     hr: np.ndarray,
     statistics: SceneStatistics,
     residual: str = "multimodal",
+    origin: tuple[int, int] = (0, 0),
     part: Part = WHOLE,
+    focus: Focus = SHARP,
+    share: float = 1.0,
 ) -> ChainState:
     """State of the `published` variant for one tile: ``A_0 = [Y, Z]``, HSI divided by its peak.
 
@@ -256,11 +272,13 @@ def published_state(
 
     Parameters
     ----------
-    lr, hr, statistics
+    lr, hr, statistics, origin, part, focus
         As for `universal_state`.
     residual : str
         ``"multimodal"``; of the ablations ``"unimodal"`` starts at ``Y`` alone, and ``"none"`` at
         zero.
+    share : float
+        Share of the chain in the image; the rest is what the Gaussian process explains.
     """
     peak = np.float32(statistics.peak)
     upsampled = bicubic_up(lr, statistics.ratio) / peak
@@ -268,6 +286,9 @@ def published_state(
     a0 = guide[: len(lr)] if residual == "unimodal" else guide
     if residual == "none":
         a0 = np.zeros_like(a0)
+    start = share * peak * a0[: len(lr)]
+    if share < 1:
+        start += (1 - share) * _explained(lr, hr, statistics, origin, part, focus)
     return ChainState(
         a0=a0[:, *part],
         guide=guide[:, *part],
@@ -276,8 +297,8 @@ def published_state(
         n_hsi=len(lr),
         mask=np.ones(len(a0), np.float32),
         low_pass=None,
-        start=peak * a0[: len(lr)],
-        to_bands=peak * np.eye(len(lr), dtype=np.float32),
+        start=start,
+        to_bands=share * peak * np.eye(len(lr), dtype=np.float32),
         part=part,
     )
 
@@ -299,8 +320,9 @@ def build_state(
     origin: tuple[int, int] = (0, 0),
     part: Part = WHOLE,
     focus: Focus = SHARP,
+    share: float = 1.0,
 ) -> ChainState:
     """State of a tile, or of a part of it, for one of the two variants."""
     if variant == "universal":
         return universal_state(lr, hr, statistics, origin, part, focus)
-    return published_state(lr, hr, statistics, residual, part)
+    return published_state(lr, hr, statistics, residual, origin, part, focus, share)

@@ -53,6 +53,8 @@ class ModelConfig:
         Constants of the uncertainty, see `methods.uncertainty`; empty until they are calibrated.
     focus : Focus
         How sharp the bands of cameras are, found in the training scenes.
+    share : float
+        Share of the published chain in the result, the rest is the Gaussian process's.
     training : dict
         Model card: data, seed, steps, duration, metrics.
     """
@@ -69,6 +71,7 @@ class ModelConfig:
     pseudo_bands: PseudoBands = "first"
     uncertainty: dict[str, float] = field(default_factory=dict)
     focus: Focus = SHARP
+    share: float = 1.0
     training: dict[str, Any] = field(default_factory=dict)
 
     def schedule(self, steps: int | None = None) -> Schedule:

@@ -111,7 +111,7 @@ def _measure(
     pair: WaldPair, model, config, options: MethodOptions, rng: np.random.Generator, scene: str
 ) -> Errors:
     known = pair.lr, pair.hr, pair.statistics, config.residual
-    state = build_state(config.variant, *known, focus=config.focus)
+    state = build_state(config.variant, *known, focus=config.focus, share=config.share)
     ends = chain_samples(model, config, state, options, (0, 0))
     x0, spread = mean_and_spread(ends, options.samples, state.to_bands)
     assert spread is not None

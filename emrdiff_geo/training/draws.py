@@ -129,7 +129,8 @@ def draw_pair(scene: TrainingScene, rng: np.random.Generator, config: DrawConfig
     wavelength, fwhm = scene.wavelength_nm, scene.fwhm_nm
     if config.augment:
         cube = _orient(cube, rng)
-        if not config.fixed_sensor and rng.random() < config.recolour:
+        # Spectra that lie elsewhere may be out of sight of a response that is given.
+        if config.response is None and rng.random() < config.recolour:
             cube, wavelength, fwhm = _vary_spectra(cube, wavelength, fwhm, rng)
     ratio = _ratio(cube.shape[1:], rng, config)
     cube = cube[:, : cube.shape[1] // ratio * ratio, : cube.shape[2] // ratio * ratio]
