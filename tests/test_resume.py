@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -167,8 +168,10 @@ def test_another_seed_or_other_weights_are_named(scene, tmp_path):
     model, config = load_model(str(shipped), digest_of(shipped), "cpu")
     state = {k: v * 1.001 if v.is_floating_point() else v for k, v in model.state_dict().items()}
     save_weights(tmp_path / "mine.safetensors", state, config)
-    with pytest.raises(ResumeError, match="with other weights:"):
-        go_on(scene, out, weights=str(tmp_path / "mine.safetensors"), **network)
+    save_weights(tmp_path / "noisier.safetensors", model.state_dict(), replace(config, kappa=1.0))
+    for name in ("mine", "noisier"):
+        with pytest.raises(ResumeError, match="with other weights:"):
+            go_on(scene, out, weights=str(tmp_path / f"{name}.safetensors"), **network)
 
 
 def test_another_version_is_named(scene, tmp_path):
