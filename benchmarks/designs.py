@@ -22,6 +22,8 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
+import torch
+from torch.nn import functional
 
 from emrdiff_geo.degrade import bicubic_up
 from emrdiff_geo.focus import SHARP, Focus
@@ -37,8 +39,9 @@ from emrdiff_geo.training.validate import validation_pairs
 
 from .ablations import scenes as cave_scenes
 
-STATE, DRAWS, TRAIN = (
-    f"emrdiff_geo.{module}" for module in ("methods.state", "training.draws", "training.train")
+STATE, DRAWS, TRAIN, BLOCKS = (
+    f"emrdiff_geo.{module}"
+    for module in ("methods.state", "training.draws", "training.train", "model.blocks")
 )
 BENCH = ("airport-1", "airport-2", "airport-3", "urban-1", "urban-2", "urban-4", "urban-5")
 HELD = ("hydice", "abu-beach-3", "abu-airport-4")
@@ -90,6 +93,28 @@ def _network(**changes: object) -> dict[str, object]:
     return {f"{TRAIN}._model_config": model_config}
 
 
+#: Edge of the windows over which `_pooled_in_windows` takes means, in pixels of each level.
+POOLED = 16
+
+
+def _pooled_in_windows(gate, a, b):
+    """`BranchGate.forward` with weights of its own for every window."""
+    means = torch.cat([functional.avg_pool2d(x, POOLED, ceil_mode=True) for x in (a, b)], dim=1)
+    weight = gate.linear(means.permute(0, 2, 3, 1)).softmax(-1).permute(0, 3, 1, 2).to(a.dtype)
+    weight = weight.repeat_interleave(POOLED, 2).repeat_interleave(POOLED, 3)
+    weight = weight[..., : a.shape[2], : a.shape[3]]
+    return a * weight[:, 0:1] + b * weight[:, 1:2]
+
+
+def _no_norm(channels: int) -> torch.nn.Module:
+    return torch.nn.Identity()
+
+
+def _over_the_image(channels: int) -> torch.nn.Module:
+    """Every channel by its own mean and variance over the tile."""
+    return torch.nn.InstanceNorm2d(channels, affine=True)
+
+
 _BETWEEN = tuple((a + b) / 2 for a, b in itertools.pairwise(NODES_NM))
 
 #: Row: options of `train`, and what is exchanged inside the package.
@@ -107,6 +132,15 @@ ROWS: dict[str, Change] = {
     "59 nodes, one more between any two": ({}, _on_nodes(tuple(sorted(NODES_NM + _BETWEEN)))),
     "MSGAB without pooling (BAF-UNet)": ({"network": "baf-unet"}, {}),
     "MSGAB pooled over the tile": ({"network": "baf-unet"}, _network(pool="tile")),
+    "MSGAB pooled over windows": (
+        {"network": "baf-unet"},
+        {**_network(pool="tile"), f"{BLOCKS}.BranchGate.forward": _pooled_in_windows},
+    ),
+    "no norm": ({}, {f"{BLOCKS}.ChannelLayerNorm": _no_norm}),
+    "norm over the image, not over channels": (
+        {},
+        {f"{BLOCKS}.ChannelLayerNorm": _over_the_image},
+    ),
     "one encoder (UNet)": ({"network": "unet"}, {}),
     "width 16": ({"width": 16}, {}),
     "width 32": ({"width": 32}, {}),

@@ -37,6 +37,8 @@ OF_MACHINE = 0.5
 PLAIN, WITH_TORCH = 220 * 2**20, 420 * 2**20
 #: What freed memory that the system did not get back adds.
 SLACK = 1.12
+#: What the allocator keeps aside for each further thread.
+THREAD = 32 * 2**20
 #: GDAL's cache and buffers while a GeoTIFF is put together, whatever its size.
 FINISHING = 320 * 2**20
 _FLOAT = 4
@@ -107,7 +109,8 @@ class Projection:
     @property
     def working(self) -> int:
         """Largest of all stages: what ``--memory`` bounds."""
-        return max(self.measuring, self.checking, self.at_once * self.tile, self.writing)
+        fusing = self.at_once * self.tile + (self.at_once - 1) * THREAD
+        return max(self.measuring, self.checking, fusing, self.writing)
 
     @property
     def total(self) -> int:

@@ -16,7 +16,7 @@ from emrdiff_geo._sizes import format_bytes, parse_bytes
 from emrdiff_geo.errors import InputError, MethodError
 from emrdiff_geo.fusion import fuse_to_file, plan_fusion
 from emrdiff_geo.grid import pair_scenes
-from emrdiff_geo.memory import Case, fit, tile_bytes
+from emrdiff_geo.memory import THREAD, Case, fit, tile_bytes
 from emrdiff_geo.methods import METHODS, MethodOptions, Place
 from emrdiff_geo.workers import Threads
 
@@ -100,7 +100,8 @@ def test_the_tile_does_not_depend_on_the_cores(scene, budget, cores):
 
 def test_without_a_budget_threads_take_a_part_of_the_machine(scene, monkeypatch):
     one = fitted(scene, None, tile=32).projection
-    monkeypatch.setattr("emrdiff_geo.memory.memory_bytes", lambda: 7 * one.tile)
+    three = 3 * one.tile + 2 * THREAD
+    monkeypatch.setattr("emrdiff_geo.memory.memory_bytes", lambda: 2 * three + MB)
     assert fitted(scene, None, tile=32, at_once=16, fewer=True).at_once == 3
     monkeypatch.setattr("emrdiff_geo.memory.memory_bytes", lambda: None)
     assert fitted(scene, None, tile=32, at_once=16, fewer=True).at_once == 1

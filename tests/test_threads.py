@@ -1,4 +1,4 @@
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from emrdiff_geo._threads import one_blas_thread
 
@@ -8,7 +8,9 @@ def blas_threads():
 
 
 def test_the_limit_holds_inside_and_goes_with_the_call():
-    before = blas_threads()
-    inside = one_blas_thread()(blas_threads)()
-    assert set(inside) == {1}
-    assert blas_threads() == before
+    with threadpool_limits(limits=2, user_api="blas"):
+        before = blas_threads()
+        assert set(before) == {2}
+        inside = one_blas_thread()(blas_threads)()
+        assert set(inside) == {1}
+        assert blas_threads() == before
