@@ -7,18 +7,42 @@ and make the last bits of a product depend on the number of cores.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+from contextlib import ContextDecorator
+from threading import Lock
 
 from threadpoolctl import threadpool_limits
 
-T = TypeVar("T")
 
+class _OneBlasThread(ContextDecorator):
+    """Holds the limit from the first entry of any thread to the last one's end.
 
-def one_blas_thread() -> Callable[[Callable[..., T]], Callable[..., T]]:
-    """Make a function use one BLAS thread: a decorator.
-
-    Newer OpenBLAS keeps the limit per thread, others per process; there the worst that entries
-    from several threads can do is to leave the process at one BLAS thread.
+    The limit belongs to the process: a thread that put back what it found on entering would lift
+    it for those that are still at work, or leave it in place for good.
     """
-    return threadpool_limits.wrap(limits=1, user_api="blas")
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._inside = 0
+        self._first: threadpool_limits | None = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            # Set at every entry: BLAS on OpenMP has a limit for each thread.
+            limits = threadpool_limits(limits=1, user_api="blas")
+            if not self._inside:
+                self._first = limits
+            self._inside += 1
+
+    def __exit__(self, *exception: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside and self._first is not None:
+                self._first.restore_original_limits()
+
+
+_limit = _OneBlasThread()
+
+
+def one_blas_thread() -> _OneBlasThread:
+    """Make a function or a block use one BLAS thread: a decorator and a context manager."""
+    return _limit

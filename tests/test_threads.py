@@ -1,3 +1,7 @@
+"""One BLAS thread inside the library, whoever enters and leaves meanwhile."""
+
+import threading
+
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from emrdiff_geo._threads import one_blas_thread
@@ -14,3 +18,22 @@ def test_the_limit_holds_inside_and_goes_with_the_call():
         inside = one_blas_thread()(blas_threads)()
         assert set(inside) == {1}
         assert blas_threads() == before
+
+
+def test_a_thread_that_leaves_does_not_lift_the_limit_of_others():
+    entered, leave = threading.Event(), threading.Event()
+
+    @one_blas_thread()
+    def first():
+        entered.set()
+        leave.wait(10)
+
+    with threadpool_limits(limits=2, user_api="blas"):
+        thread = threading.Thread(target=first)
+        thread.start()
+        assert entered.wait(10)
+        with one_blas_thread():
+            leave.set()
+            thread.join()
+            assert set(blas_threads()) == {1}
+        assert set(blas_threads()) == {2}
