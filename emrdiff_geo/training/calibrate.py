@@ -26,7 +26,7 @@ from ..degrade import PSFS
 from ..errors import EmrdiffError, InputError
 from ..grid import Pair, pair_scenes
 from ..methods._sampling import chain_samples
-from ..methods.emrdiff import resolve_device
+from ..methods.emrdiff import finished, resolve_device
 from ..methods.options import MethodOptions
 from ..methods.state import build_state
 from ..methods.uncertainty import TERMS, error_terms, mean_and_spread, scaled, weights_of
@@ -115,7 +115,8 @@ def _measure(
     ends = chain_samples(model, config, state, options, (0, 0))
     x0, spread = mean_and_spread(ends, options.samples, state.to_bands)
     assert spread is not None
-    error = (state.result(x0) - pair.reference).astype(np.float64)
+    fused = finished(state, x0, pair.lr, pair.hr, pair.statistics)
+    error = (fused - pair.reference).astype(np.float64)
     chosen = rng.choice(error.size, min(VALUES, error.size), replace=False)
     scale = max(float(np.sqrt(np.mean(error**2))), np.finfo(np.float32).tiny)
     terms = [
