@@ -10,6 +10,7 @@ from __future__ import annotations
 from contextlib import ContextDecorator
 from threading import Lock
 
+import threadpoolctl
 from threadpoolctl import threadpool_limits
 
 
@@ -28,6 +29,7 @@ class _OneBlasThread(ContextDecorator):
     def __enter__(self) -> None:
         with self._lock:
             # Set at every entry: BLAS on OpenMP has a limit for each thread.
+            _anybody_may_set()
             limits = threadpool_limits(limits=1, user_api="blas")
             if not self._inside:
                 self._first = limits
@@ -37,7 +39,16 @@ class _OneBlasThread(ContextDecorator):
         with self._lock:
             self._inside -= 1
             if not self._inside and self._first is not None:
+                _anybody_may_set()
                 self._first.restore_original_limits()
+                _anybody_may_set()
+
+
+def _anybody_may_set() -> None:
+    """Let any thread set the limit: from version 3.8 on only the first that did may, silently."""
+    openblas = getattr(threadpoolctl, "OpenBLASController", None)
+    if hasattr(openblas, "clear_controlling_thread"):
+        openblas.clear_controlling_thread(force=True)
 
 
 _limit = _OneBlasThread()

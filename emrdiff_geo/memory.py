@@ -350,9 +350,8 @@ def fit(
     if tile is None or not fits(tile, needed):
         assert budget is not None
         raise MethodError(_refusal(budget, lambda e: tried(e, needed).projection.working, tile))
-    if budget is None and fewer:
-        budget = int(OF_MACHINE * (memory_bytes() or 0))
-    while at_once > needed and tried(tile, at_once).projection.working > budget:
+    limit = int(OF_MACHINE * (memory_bytes() or 0)) if budget is None else budget
+    while at_once > needed and tried(tile, at_once).projection.working > limit:
         at_once -= 1
     return tried(tile, at_once)
 

@@ -6,6 +6,7 @@ so that no pixel travels; the process that started the run puts down what is fin
 
 from __future__ import annotations
 
+import ctypes
 import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -13,6 +14,7 @@ from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPo
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from threading import get_ident
 from typing import Any, TypeVar
 
 from ._machine import cores
@@ -147,30 +149,59 @@ def _in_order(submit: Callable[[Any], Any], items: Iterable[Any], ahead: int) ->
             future.cancel()
 
 
+class _Interruptible:
+    """A job in other threads that an interruption of this one ends: signals reach this one only."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._busy: set[int] = set()
+
+    def __call__(self, index: tuple[int, int]) -> tuple[int, int]:
+        self._busy.add(get_ident())
+        try:
+            return self._job(index)
+        finally:
+            self._busy.discard(get_ident())
+
+    @contextmanager
+    def with_this_thread(self) -> Iterator[None]:
+        """Pass interruptions of a block on; each thread ends with the operation it is in."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            for thread in tuple(self._busy):
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                    ctypes.c_ulong(thread), ctypes.py_object(KeyboardInterrupt)
+                )
+            raise
+
+
 def _in_threads(
     job: Job, indices: Iterator[tuple[int, int]], count: int
 ) -> Generator[tuple[int, int], None, None]:
+    tile = _Interruptible(job)
+    start = {"initializer": _torch_threads, "initargs": (job, max(1, cores() // count))}
     with (
         _own_torch_threads(),
-        ThreadPoolExecutor(
-            count, "emrdiff", initializer=_torch_threads, initargs=(job, max(1, cores() // count))
-        ) as pool,
+        ThreadPoolExecutor(count, "emrdiff", **start) as pool,
+        tile.with_this_thread(),
     ):
         # No more than there are threads: when one stops, no others wait to be begun.
         running: set[Future[tuple[int, int]]] = {
-            pool.submit(job, i) for i in islice(indices, count)
+            pool.submit(tile, i) for i in islice(indices, count)
         }
         try:
             while running:
                 future = wait(running, return_when=FIRST_COMPLETED).done.pop()
                 running.remove(future)
-                running |= {pool.submit(job, i) for i in islice(indices, 1)}
                 yield future.result()
-        finally:
+                running |= {pool.submit(tile, i) for i in islice(indices, 1)}
+        except GeneratorExit:
             # Nobody waits for these any more; they are finished all the same, and so they count.
             for future in wait(running).done:
                 if future.exception() is None:
                     job.sink.record(*corner(job.run.plan[future.result()]))
+            raise
 
 
 def _in_cluster(

@@ -18,6 +18,7 @@ from emrdiff_geo.fusion import fuse_to_file, plan_fusion
 from emrdiff_geo.grid import pair_scenes
 from emrdiff_geo.memory import THREAD, Case, fit, tile_bytes
 from emrdiff_geo.methods import METHODS, MethodOptions, Place
+from emrdiff_geo.wald import LARGEST
 from emrdiff_geo.workers import Threads
 
 MB = 10**6
@@ -96,6 +97,11 @@ def test_the_tile_does_not_depend_on_the_cores(scene, budget, cores):
     alone, many = (fitted(scene, budget, at_once=n, fewer=True) for n in (1, cores))
     assert many.tile == alone.tile
     assert many.at_once >= alone.at_once == 1
+
+
+def test_the_self_check_does_not_depend_on_the_cores(scene):
+    edges = {fitted(scene, None, at_once=n, fewer=f).check_edge for n, f in ((1, False), (8, True))}
+    assert edges == {LARGEST}
 
 
 def test_without_a_budget_threads_take_a_part_of_the_machine(scene, monkeypatch):
