@@ -150,58 +150,72 @@ def _in_order(submit: Callable[[Any], Any], items: Iterable[Any], ahead: int) ->
 
 
 class _Interruptible:
-    """A job in other threads that an interruption of this one ends: signals reach this one only."""
+    """A job in other threads that can be interrupted there: signals reach the main thread only."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
         self._busy: set[int] = set()
+        self._over = False
 
     def __call__(self, index: tuple[int, int]) -> tuple[int, int]:
         self._busy.add(get_ident())
         try:
+            # Looked at after that, so that no thread escapes.
+            if self._over:
+                raise KeyboardInterrupt
             return self._job(index)
         finally:
             self._busy.discard(get_ident())
 
-    @contextmanager
-    def with_this_thread(self) -> Iterator[None]:
-        """Pass interruptions of a block on; each thread ends with the operation it is in."""
-        try:
-            yield
-        except KeyboardInterrupt:
+    def interrupt(self, running: set[Future[tuple[int, int]]]) -> None:
+        """End what is running; each thread ends with the operation it is in."""
+        self._over = True
+        while True:
             for thread in tuple(self._busy):
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(
                     ctypes.c_ulong(thread), ctypes.py_object(KeyboardInterrupt)
                 )
-            raise
+            # What is raised inside a destructor is lost: then once more.
+            if not wait(running, timeout=2).not_done:
+                return
 
 
 def _in_threads(
     job: Job, indices: Iterator[tuple[int, int]], count: int
 ) -> Generator[tuple[int, int], None, None]:
     tile = _Interruptible(job)
+    running: set[Future[tuple[int, int]]] = set()
     start = {"initializer": _torch_threads, "initargs": (job, max(1, cores() // count))}
-    with (
-        _own_torch_threads(),
-        ThreadPoolExecutor(count, "emrdiff", **start) as pool,
-        tile.with_this_thread(),
-    ):
-        # No more than there are threads: when one stops, no others wait to be begun.
-        running: set[Future[tuple[int, int]]] = {
-            pool.submit(tile, i) for i in islice(indices, count)
-        }
+    with _own_torch_threads(), ThreadPoolExecutor(count, "emrdiff", **start) as pool:
         try:
+            # No more than there are threads: when one stops, no others wait to be begun.
+            for index in islice(indices, count):
+                running.add(pool.submit(tile, index))
             while running:
                 future = wait(running, return_when=FIRST_COMPLETED).done.pop()
                 running.remove(future)
                 yield future.result()
                 running |= {pool.submit(tile, i) for i in islice(indices, 1)}
+        except KeyboardInterrupt:
+            tile.interrupt(running)
+            raise
         except GeneratorExit:
             # Nobody waits for these any more; they are finished all the same, and so they count.
-            for future in wait(running).done:
+            for future in _finished(tile, running):
                 if future.exception() is None:
                     job.sink.record(*corner(job.run.plan[future.result()]))
             raise
+
+
+def _finished(
+    tile: _Interruptible, running: set[Future[tuple[int, int]]]
+) -> set[Future[tuple[int, int]]]:
+    """Wait for tiles; whoever insists on stopping interrupts them."""
+    try:
+        return wait(running).done
+    except KeyboardInterrupt:
+        tile.interrupt(running)
+        raise
 
 
 def _in_cluster(
