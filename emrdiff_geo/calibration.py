@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ._machine import cores
 from .grid import Pair
 from .methods import MethodOptions
 from .pipeline import Run, prepare_run
@@ -20,6 +21,7 @@ from .sinks import open_sink
 from .sources import WindowSource
 from .tiling import Span, Tile, TilePlan
 from .wald import LARGEST
+from .workers import own_torch_threads, torch_threads
 
 
 def estimate_seconds(
@@ -59,7 +61,10 @@ def estimate_seconds(
 
     prepared().tile(0, 0)  # loads libraries and model
     run, measuring = _timed(prepared)
-    block, fusing = _timed(lambda: run.tile(0, 0))
+    with own_torch_threads():
+        if at_once > 1:
+            torch_threads(run, max(1, cores() // at_once))
+        block, fusing = _timed(lambda: run.tile(0, 0))
     _, writing = _timed(lambda: _write(block, plan.tile))
     lr_part, lr_all = (p.lr_shape[0] * p.lr_shape[1] for p in (part, pair))
     window = plan.window_shape[0] * plan.window_shape[1]

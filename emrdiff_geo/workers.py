@@ -7,6 +7,7 @@ so that no pixel travels; the process that started the run puts down what is fin
 from __future__ import annotations
 
 import ctypes
+import logging
 import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -18,7 +19,7 @@ from threading import get_ident
 from typing import Any, TypeVar
 
 from ._machine import cores
-from .errors import InputError, MethodError
+from .errors import EmrdiffError, InputError, MethodError
 from .pipeline import Run
 from .sinks import Sink
 from .tiling import Tile
@@ -27,6 +28,7 @@ from .tiling import Tile
 #: scheduler, or a client of it.
 Scheduler = Any
 ONE_BY_ONE = "synchronous"
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 _TIMEOUT_S = 15
 _START = "start one with 'dask scheduler' and 'dask worker', or leave out --dask"
@@ -185,8 +187,8 @@ def _in_threads(
 ) -> Generator[tuple[int, int], None, None]:
     tile = _Interruptible(job)
     running: set[Future[tuple[int, int]]] = set()
-    start = {"initializer": _torch_threads, "initargs": (job, max(1, cores() // count))}
-    with _own_torch_threads(), ThreadPoolExecutor(count, "emrdiff", **start) as pool:
+    start = {"initializer": torch_threads, "initargs": (job.run, max(1, cores() // count))}
+    with own_torch_threads(), ThreadPoolExecutor(count, "emrdiff", **start) as pool:
         try:
             # No more than there are threads: when one stops, no others wait to be begun.
             for index in islice(indices, count):
@@ -203,8 +205,16 @@ def _in_threads(
             # Nobody waits for these any more; they are finished all the same, and so they count.
             for future in _finished(tile, running):
                 if future.exception() is None:
-                    job.sink.record(*corner(job.run.plan[future.result()]))
+                    _record(job, future.result())
             raise
+
+
+def _record(job: Job, index: tuple[int, int]) -> None:
+    """Record a tile of a run that ends anyway: what fails here must not hide why."""
+    try:
+        job.sink.record(*corner(job.run.plan[index]))
+    except (EmrdiffError, OSError) as error:
+        log.warning("A tile that was finished could not be recorded: %s", error)
 
 
 def _finished(
@@ -253,16 +263,16 @@ def _apply(function: Callable[[Any], T], item: Any) -> T:
 
 
 def _call(job: Job, index: tuple[int, int]) -> tuple[int, int]:
-    _torch_threads(job, 1)
+    torch_threads(job.run, 1)
     return job(index)
 
 
-def _torch_threads(job: Job, count: int) -> None:
+def torch_threads(run: Run, count: int) -> None:
     """Where tiles run side by side, each with all cores would make them wait for each other.
 
     On a GPU the threads do no work; there it does not matter.
     """
-    if job.run.options.digest:
+    if run.options.digest:
         import torch
 
         if torch.get_num_threads() != count:
@@ -270,7 +280,7 @@ def _torch_threads(job: Job, count: int) -> None:
 
 
 @contextmanager
-def _own_torch_threads() -> Iterator[None]:
+def own_torch_threads() -> Iterator[None]:
     """Leave the calling program's torch as it was."""
     torch = sys.modules.get("torch")
     before = torch.get_num_threads() if torch else 0

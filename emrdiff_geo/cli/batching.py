@@ -69,7 +69,7 @@ def _run(context: Context, number: int, row: Row) -> Outcome:
     from . import sentence_of
 
     begun = time.monotonic()
-    own = Context(context.args, context.reporter)
+    own = Context(context.args, context.reporter, stop=context.stop)
     try:
         own.args = row.parsed(context.args.overwrite)
         if os.path.lexists(own.args.out) and not context.args.overwrite:
@@ -82,6 +82,8 @@ def _run(context: Context, number: int, row: Row) -> Outcome:
         raise
     except Exception as error:
         status, message = "failed", sentence_of(error, own)
+    finally:
+        context.stop.waits = False
     return Outcome(number, row.out, status, round(time.monotonic() - begun, 3), message)
 
 

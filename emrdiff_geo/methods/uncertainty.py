@@ -86,7 +86,8 @@ def constants_of(config, name: str) -> Mapping[str, float]:
     cure = f"python -m emrdiff_geo.training.calibrate DATA... --weights {name}"
     if config.variant != "universal":
         raise MethodError(
-            f"nobody has measured how far {name} is off: run {cure}, or leave out --uncertainty"
+            f"nobody has measured how far {name} is off: run {cure} --srf NAME --ratio R "
+            "--psf NAME with the sensors that it was trained for, or leave out --uncertainty"
         )
     log.info("The uncertainty of %s is not calibrated, defaults are used: see %s", name, cure)
     return DEFAULT

@@ -11,6 +11,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from .published import load_published
 from .schedule import Schedule
 
 FORMAT = 1
+_loading = Lock()
 
 
 @dataclass(frozen=True)
@@ -207,4 +209,6 @@ def load_model(path: str | Path, expected: str, device: str) -> tuple[BAFUNet, M
     WeightsError
         If the file is missing, damaged, changed, or does not fit its JSON.
     """
-    return _load(str(path), expected, device)
+    # Several threads begin at the same time, and each would load a model of its own.
+    with _loading:
+        return _load(str(path), expected, device)

@@ -175,7 +175,7 @@ def train(
     chosen.check_end()
     _check_folder(out, resume)
     if variant == "universal":
-        draw = replace(draw, focus=_focus(files, draw, seed, out))
+        draw = replace(draw, focus=_focus(files, draw, seed, out, resume))
         config = replace(config, focus=draw.focus)
     torch.manual_seed(seed)
     model = _network(config, init).to(device, memory_format=torch.channels_last)
@@ -231,10 +231,10 @@ def _network(config: ModelConfig, init: str | None) -> BAFUNet:
     return model
 
 
-def _focus(files: list[SceneFile], draw: DrawConfig, seed: int, out: Path) -> Focus:
-    """Focus of the training scenes' cameras; it takes a minute, so one in the folder is used."""
+def _focus(files: list[SceneFile], draw: DrawConfig, seed: int, out: Path, resume: bool) -> Focus:
+    """Focus of the training scenes' cameras; it takes a minute, so a resumed run keeps its own."""
     kept = out / FOCUS
-    if kept.exists():
+    if resume and kept.exists():
         return Focus.from_dict(json.loads(kept.read_text(encoding="utf-8")))
     focus = fit_focus(files, draw, seed)
     out.mkdir(parents=True, exist_ok=True)
