@@ -5,7 +5,7 @@ from scenes import reference_cube, simulated
 from emrdiff_geo.degrade import Degradation
 from emrdiff_geo.methods import MethodOptions, Place, get_method
 from emrdiff_geo.methods._colours import FEATURES, WIDTH, Colours
-from emrdiff_geo.methods._posterior import STEP, WINDOW, Process
+from emrdiff_geo.methods._posterior import STEP, WINDOW, Process, least_nugget
 from emrdiff_geo.methods.gaussian_process import posterior_deviation
 from emrdiff_geo.statistics import pair_statistics
 
@@ -89,9 +89,33 @@ def test_a_shift_that_nothing_corrects_is_not_taken_for_structure(monkeypatch):
     process = rmse(fused(lr, shifted, apart), wanted)
     assert process < 1.02 * rmse(fused(lr, shifted, apart, "regression"), wanted)
     monkeypatch.setattr(
-        "emrdiff_geo.methods._posterior.least_nugget", lambda _, spectra: np.zeros(12)
+        "emrdiff_geo.methods._posterior.least_nugget", lambda left, _: np.zeros(len(left))
     )
     assert process < 0.99 * rmse(fused(lr, shifted, apart), wanted)
+
+
+def test_other_light_is_no_noise_and_noise_is_none_of_light():
+    rng = np.random.default_rng(0)
+    bands = rng.standard_normal((3, 144))
+    light = np.array([[0.5, 0, 0], [0, -2, 1]]) @ bands + np.array([[3], [0]])
+    assert least_nugget(light, bands) == pytest.approx(0, abs=1e-20)
+    noise = rng.standard_normal((2, 144)) * np.array([[1], [0.1]])
+    assert least_nugget(light + noise, bands) == pytest.approx([1, 0.01], rel=0.3)
+    # With fewer pixels than there are bands nothing is left.
+    assert least_nugget(noise[:, :2], bands[:, :2]) == pytest.approx(0, abs=1e-20)
+
+
+def test_other_light_is_followed(monkeypatch):
+    cube = reference_cube(128, 128, 24)
+    lr, hr, statistics = simulated(cube, 4)
+    y, x = np.mgrid[:128, :128] / 128
+    lit = (hr * (1 + 0.1 * np.sin(3 * x) * np.cos(4 * y))).astype(np.float32)
+    other = pair_statistics(lr, lit, statistics.degradation, None, None)
+    followed = rmse(fused(lr, lit, other), cube)
+    monkeypatch.setattr(
+        "emrdiff_geo.methods._posterior.least_nugget", lambda left, _: np.square(left).mean(axis=1)
+    )
+    assert followed < 0.8 * rmse(fused(lr, lit, other), cube)
 
 
 @pytest.mark.parametrize("ratio", [2, 3, 16])

@@ -8,6 +8,7 @@ from emrdiff_geo.model.blocks import (
     BranchGate,
     ChannelLayerNorm,
     Downsample,
+    GroupedConv,
     ResidualBlock,
     TimeEmbedding,
     Upsample,
@@ -34,6 +35,21 @@ def test_only_the_tile_pool_lets_far_pixels_in(pool, local):
     changed[..., 5, 5] += 10
     same = torch.equal(gate(a, b)[..., :3, :3], gate(changed, b)[..., :3, :3])
     assert same == local
+
+
+def test_grouped_convolution_learns_what_torchs_own_learns():
+    ours = GroupedConv(6, 12, 3, padding=1, groups=3, bias=False)
+    theirs = torch.nn.Conv2d(6, 12, 3, padding=1, groups=3, bias=False)
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(2, 6, 5, 7)
+    found = []
+    for conv in (ours, theirs):
+        given = x.clone().requires_grad_()
+        conv(given).square().sum().backward()
+        found.append((given.grad, conv.weight.grad))
+    torch.testing.assert_close(found[0], found[1])
+    with torch.no_grad():
+        torch.testing.assert_close(ours(x), theirs(x))
 
 
 def test_sinusoids():
