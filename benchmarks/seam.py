@@ -21,10 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
-from emrdiff_geo.degrade import Degradation
 from emrdiff_geo.fusion import open_pair
 from emrdiff_geo.grid import Pair
-from emrdiff_geo.measuring import measure_scene
+from emrdiff_geo.measuring import measure_pair
 from emrdiff_geo.methods import MethodOptions, Place, get_method
 from emrdiff_geo.nodata import fill_invalid
 from emrdiff_geo.statistics import SceneStatistics
@@ -105,7 +104,7 @@ def main() -> None:
     parser.add_argument("--halos", type=int, nargs="*", default=[64, 32, 16])
     args = parser.parse_args()
     pair = open_pair(*make_pair(args.folder, Scene(args.size, args.size, args.bands)))[0]
-    statistics = measure_scene(pair, Degradation(pair.ratio)).statistics
+    statistics = measure_pair(pair, psf="gaussian", normalise=False)[1].statistics
     options = MethodOptions(self_check=False)
     method = get_method(args.method)
     if method.prepare is not None:

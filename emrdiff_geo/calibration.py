@@ -16,6 +16,7 @@ from typing import Any
 from ._machine import cores
 from .grid import Pair
 from .methods import MethodOptions
+from .optics import AUTO
 from .pipeline import Run, prepare_run
 from .sinks import open_sink
 from .sources import WindowSource
@@ -25,7 +26,14 @@ from .workers import own_torch_threads, torch_threads
 
 
 def estimate_seconds(
-    pair: Pair, plan: TilePlan, method: str, options: MethodOptions, psf: str, at_once: int = 1
+    pair: Pair,
+    plan: TilePlan,
+    method: str,
+    options: MethodOptions,
+    *,
+    psf: str = AUTO,
+    normalise: bool = True,
+    at_once: int = 1,
 ) -> dict[str, float]:
     """Estimate the time of a fusion, stage by stage.
 
@@ -36,8 +44,8 @@ def estimate_seconds(
         Tiles of the whole scene.
     method : str
     options : MethodOptions
-    psf : str
-        See `resolve_psf`.
+    psf, normalise
+        See `measure_pair`.
     at_once : int
         Tiles that are computed side by side.
 
@@ -57,7 +65,15 @@ def estimate_seconds(
     unchecked = replace(options, self_check=False)
 
     def prepared() -> Run:
-        return prepare_run(part, method, unchecked, psf=psf, tile=plan.tile, overlap=plan.halo)
+        return prepare_run(
+            part,
+            method,
+            unchecked,
+            psf=psf,
+            normalise=normalise,
+            tile=plan.tile,
+            overlap=plan.halo,
+        )
 
     prepared().tile(0, 0)  # loads libraries and model
     run, measuring = _timed(prepared)

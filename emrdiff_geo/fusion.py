@@ -76,6 +76,7 @@ def _prepare(
         options.method,
         options.for_method(),
         psf=options.psf,
+        normalise=options.normalise,
         tile=found.tile,
         overlap=options.overlap,
         check_edge=found.check_edge,

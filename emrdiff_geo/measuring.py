@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -17,7 +17,9 @@ from ._threads import one_blas_thread
 from .degrade import Degradation
 from .fingerprint import Witness
 from .grid import Pair
+from .light import in_same_light
 from .moments import BlockSums
+from .optics import AUTO, describe, resolve_psf
 from .statistics import (
     BLOCK,
     Block,
@@ -49,26 +51,77 @@ class Measured:
     pixels: tuple[str, str]
 
 
-def measure_scene(pair: Pair, degradation: Degradation, over: Over = map) -> Measured:
-    """Measure a pair; reads the MSI once and the HSI twice.
+def measure_pair(
+    pair: Pair, *, psf: str = AUTO, normalise: bool = True, over: Over = map
+) -> tuple[Pair, Measured]:
+    """Measure a pair: its optics, its statistics, and whether both images show the same light.
+
+    Reads the MSI once and the HSI twice; where the light differs, both two times more.
+
+    Parameters
+    ----------
+    pair : Pair
+    psf : str
+        PSF between the grids, see `resolve_psf`.
+    normalise : bool
+        Whether to bring the MSI to the light of the HSI where they differ, see `light`.
+    over : callable
+        Where it is done, see `statistics.Over`.
+
+    Returns
+    -------
+    pair : Pair
+        As given, or with its MSI in the light of its HSI.
+    measured : Measured
+        Of that pair; the digests are of the images as they were given.
+
+    Raises
+    ------
+    InputError
+        If there is no such PSF; if there are no bands, or no pixels, to measure.
+    """
+    optics = resolve_psf(pair, psf)
+    good = usable_bands(pair, over)
+    measured = measure_scene(pair, optics, good, over)
+    lit = in_same_light(pair, measured.statistics, over) if normalise else pair
+    if lit is not pair:
+        optics = resolve_psf(lit, psf)
+        measured = replace(measure_scene(lit, optics, good, over), pixels=measured.pixels)
+    if psf == AUTO:
+        log.info("PSF between the images: %s.", describe(optics))
+    return lit, measured
+
+
+def usable_bands(pair: Pair, over: Over = map) -> np.ndarray:
+    """HSI bands ``(L,)`` bool that are good and have data."""
+    flagged = pair.hsi_bands.good
+    good = good_bands(pair.hsi.read, pair.lr_shape, flagged, over)
+    if good.sum() < flagged.sum():
+        log.info("%d bands without data stay without data", flagged.sum() - good.sum())
+    return good
+
+
+def measure_scene(
+    pair: Pair, degradation: Degradation, good: np.ndarray, over: Over = map
+) -> Measured:
+    """Measure a pair in one pass.
 
     Parameters
     ----------
     pair : Pair
     degradation : Degradation
         Relates the two grids.
+    good : ndarray
+        ``(L,)`` bool: HSI bands to use.
     over : callable
         Where it is done, see `statistics.Over`.
 
     Raises
     ------
     InputError
-        If there are no bands, or no pixels, to measure.
+        If there are no pixels to measure.
     """
     bands = pair.hsi_bands
-    good = good_bands(pair.hsi.read, pair.lr_shape, bands.good, over)
-    if good.sum() < bands.good.sum():
-        log.info("%d bands without data stay without data", bands.good.sum() - good.sum())
     hsi, msi = Witness(pair.hsi.read), Witness(pair.msi.read)
 
     def sums() -> Iterator[BlockSums]:

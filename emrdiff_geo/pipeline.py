@@ -13,14 +13,13 @@ import numpy as np
 
 from ._threads import one_blas_thread
 from .agreement import MARGIN, agree_with_hsi
-from .degrade import Degradation
 from .errors import InputError
 from .grid import Pair
-from .measuring import measure_scene
+from .measuring import measure_pair
 from .methods import MethodOptions, Part, Place, get_method
 from .methods.regression import filled_hsi
 from .nodata import fill_invalid
-from .optics import AUTO, resolve_psf
+from .optics import AUTO
 from .statistics import Over, SceneStatistics, WaldPair
 from .tiling import Span, Tile, TilePlan, plan_tiles
 from .wald import LARGEST, one_ratio_lower
@@ -107,12 +106,13 @@ def prepare_run(
     options: MethodOptions,
     *,
     psf: str = AUTO,
+    normalise: bool = True,
     tile: int = 256,
     overlap: int | None = None,
     check_edge: int = LARGEST,
     over: Over = map,
 ) -> Run:
-    """Measure the scene and make a run ready; reads the MSI once and the HSI twice.
+    """Measure the scene and make a run ready, see `measure_pair`.
 
     Parameters
     ----------
@@ -122,8 +122,8 @@ def prepare_run(
         Name in the registry.
     options : MethodOptions
         The user's choices.
-    psf : str
-        PSF between the grids, see `resolve_psf`.
+    psf, normalise
+        See `measure_pair`.
     tile, overlap : int
         Core size and least margin of the tiles in HR pixels.
     check_edge : int
@@ -138,19 +138,18 @@ def prepare_run(
     """
     chosen = get_method(method)
     plan = plan_tiles(pair, chosen.halo(pair.ratio) if overlap is None else overlap, tile)
-    optics = resolve_psf(pair, psf)
-    measured = measure_scene(pair, optics, over)
+    pair, measured = measure_pair(pair, psf=psf, normalise=normalise, over=over)
     statistics = measured.statistics
     if chosen.prepare is not None:
-        lower = partial(_lower, pair, optics, statistics.good, check_edge)
+        lower = partial(_lower, pair, statistics, check_edge)
         options = chosen.prepare(options, statistics, lower)
     return Run(pair, statistics, plan, method, options, measured.pixels)
 
 
 def _lower(
-    pair: Pair, optics: Degradation, good: np.ndarray, largest: int
+    pair: Pair, statistics: SceneStatistics, largest: int
 ) -> tuple[WaldPair, np.ndarray] | None:
     try:
-        return one_ratio_lower(pair, optics, good, largest)
+        return one_ratio_lower(pair, statistics.degradation, statistics.good, largest)
     except InputError:
         return None

@@ -60,6 +60,9 @@ class FusionOptions:
     wavelengths : (float, float) or None
         Range in nm over which the bands of an HSI without wavelengths are spread evenly, water
         bands left out.
+    normalise : bool
+        Whether to bring the MSI to the light of the HSI where the two differ slowly over the
+        ground, by haze, sun or calibration.
     self_check : bool
         Whether to measure on the pair itself, one ratio lower, how much of the network's residual
         to keep: it costs one pass over a fraction 1 / ratio^2 of the pixels.
@@ -85,6 +88,7 @@ class FusionOptions:
     psf: str = AUTO
     ratio: int | None = None
     wavelengths: tuple[float, float] | None = None
+    normalise: bool = True
     self_check: bool = True
     coregister: bool = False
     force: bool = False
@@ -164,7 +168,13 @@ def calibrated(
     chosen = FusionOptions(**options)
     pair = open_pair(hsi, msi, chosen.ratio, chosen.wavelengths)[0]
     seconds = estimate_seconds(
-        pair, plan.tiles, plan.method, chosen.for_method(), chosen.psf, plan.memory.at_once
+        pair,
+        plan.tiles,
+        plan.method,
+        chosen.for_method(),
+        psf=chosen.psf,
+        normalise=chosen.normalise,
+        at_once=plan.memory.at_once,
     )
     return replace(plan, seconds=seconds)
 

@@ -57,7 +57,7 @@ def _span(window: slice, size: int) -> tuple[int, int]:
     return start, max(start, stop)
 
 
-def _read_padded(
+def read_padded(
     shape: tuple[int, int, int],
     rows: slice,
     cols: slice,
@@ -107,7 +107,7 @@ class ArraySource:
 
     def read(self, rows: slice, cols: slice) -> np.ndarray:
         """Read a window, see `Source.read`."""
-        return _read_padded(self.shape, rows, cols, self._inside)
+        return read_padded(self.shape, rows, cols, self._inside)
 
     def _inside(self, rows: slice, cols: slice) -> np.ndarray:
         part = self._variable[:, rows, cols]
@@ -141,7 +141,7 @@ class WindowSource:
 
     def read(self, rows: slice, cols: slice) -> np.ndarray:
         """Read a window, see `Source.read`."""
-        return _read_padded(self.shape, rows, cols, self._inside)
+        return read_padded(self.shape, rows, cols, self._inside)
 
     def _inside(self, rows: slice, cols: slice) -> np.ndarray:
         return self.source.read(
@@ -196,7 +196,7 @@ class ResampledSource:
 
     def read(self, rows: slice, cols: slice) -> np.ndarray:
         """Read a window, see `Source.read`."""
-        return _read_padded(self.shape, rows, cols, self._inside)
+        return read_padded(self.shape, rows, cols, self._inside)
 
     def _inside(self, rows: slice, cols: slice) -> np.ndarray:
         size = (rows.stop - rows.start, cols.stop - cols.start)

@@ -13,11 +13,10 @@ from scenes import pair
 from sink_scene import SUFFIXES, digest
 
 from emrdiff_geo._machine import cores
-from emrdiff_geo.degrade import Degradation
 from emrdiff_geo.errors import ResumeError
 from emrdiff_geo.fusion import fuse_to_file
 from emrdiff_geo.grid import pair_scenes
-from emrdiff_geo.measuring import measure_scene
+from emrdiff_geo.measuring import measure_pair
 from emrdiff_geo.workers import Threads, mapped
 
 OPTIONS = {"method": "regression", "tile": 32}
@@ -79,9 +78,14 @@ def test_one_small_task_a_tile(scene, tmp_path, cluster):
 def test_the_scene_is_measured_the_same_by_any_workers(cluster, how):
     hsi, msi, _ = pair(288, 544, 4)
     scene = pair_scenes(hsi, msi)
-    here = measure_scene(scene, Degradation(4))
+    # Other light in the MSI: it is measured, and then the statistics once more.
+    lit = msi["image"] * np.linspace(0.8, 1.2, msi.sizes["x"], dtype=np.float32)
+    scene = pair_scenes(hsi, msi.assign(image=lit))
+    here_pair, here = measure_pair(scene)
     workers = Threads(2) if how == "threads" else cluster
-    there = measure_scene(scene, Degradation(4), mapped(workers))
+    there_pair, there = measure_pair(scene, over=mapped(workers))
+    np.testing.assert_array_equal(there_pair.msi.gains, here_pair.msi.gains)
+    assert np.ptp(here_pair.msi.gains) > 0.2
     assert there.pixels == here.pixels
     for name in ("peak", "edge_range"):
         assert getattr(there.statistics, name) == getattr(here.statistics, name)

@@ -34,7 +34,7 @@ VALUES = (
     "scale",
     "offset",
 )
-SWITCHES = ("no-self-check", "coregister", "force", "resume")
+SWITCHES = ("no-self-check", "no-normalise", "coregister", "force", "resume")
 _YES, _NO = ("1", "yes", "true", "x"), ("", "0", "no", "false")
 
 

@@ -11,7 +11,7 @@ from .context import Context
 
 TILING = ("method", "ratio", "tile", "overlap", "wavelengths", "memory")
 NETWORK = ("weights", "variant", "device", "steps", "seed", "samples", "self_check")
-OPTIONS = (*TILING, *NETWORK, "psf", "coregister", "force")
+OPTIONS = (*TILING, *NETWORK, "psf", "normalise", "coregister", "force")
 
 
 def plan(context: Context) -> None:

@@ -17,13 +17,14 @@ import torch
 
 from ..errors import InputError, MethodError, OutputError, WeightsError
 from ..fusion import ImageOrPath, open_pair
+from ..measuring import measure_pair
 from ..methods.emrdiff import check_channels, resolve_device, run_chain
 from ..methods.options import MethodOptions
 from ..methods.state import universal_state
 from ..model.bafunet import BAFUNet
 from ..model.weights import ModelConfig, load_state, read_config, save_weights
-from ..optics import AUTO, resolve_psf
-from ..statistics import WaldPair, good_bands
+from ..optics import AUTO
+from ..statistics import WaldPair
 from ..wald import LEAST, one_ratio_lower
 from ..weightfiles import digest, weights_path
 from .batches import batches
@@ -127,8 +128,9 @@ def adapt(
         raise WeightsError(f"{path.name} is no universal model: adapt --weights universal")
     check_channels(config, path.name)
     pair = open_pair(hsi, msi, ratio, wavelengths)[0]
-    good = good_bands(pair.hsi.read, pair.lr_shape, pair.hsi_bands.good)
-    draw, valid = one_ratio_lower(pair, resolve_psf(pair, psf), good)
+    pair, measured = measure_pair(pair, psf=psf)
+    statistics = measured.statistics
+    draw, valid = one_ratio_lower(pair, statistics.degradation, statistics.good)
     _check_ratio(pair.ratio, draw)
     if draw.statistics.wavelength_nm is None:
         raise MethodError("adaptation needs the HSI's wavelengths: name a range with wavelengths")

@@ -88,6 +88,13 @@ def add_fuse(commands: argparse._SubParsersAction) -> None:
     _tiling(parser)
     _network(parser)
     parser.add_argument(
+        "--no-normalise",
+        dest="normalise",
+        action="store_const",
+        const=False,
+        help="leave the MSI as it is where haze, sun or calibration make it differ from the HSI",
+    )
+    parser.add_argument(
         "--coregister",
         action="store_const",
         const=True,

@@ -44,6 +44,7 @@ _OPTIONS = {
     "WAVELENGTHS": "--wavelengths",
     "COREGISTER": "--coregister",
     "FORCE": "--force",
+    "KEEP_LIGHT": "--no-normalise",
 }
 
 
@@ -144,6 +145,12 @@ def _scene() -> list[Any]:
     force = QgsProcessingParameterBoolean(
         "FORCE", tr("Fuse images that lie far off each other as they are"), False, True
     )
+    light = QgsProcessingParameterBoolean(
+        "KEEP_LIGHT", tr("Leave the multispectral image's light as it is"), False, True
+    )
+    light.setHelp(
+        tr("Else it is brought to the hyperspectral image's where haze or sun make them differ.")
+    )
     wavelengths = QgsProcessingParameterString(
         "WAVELENGTHS", tr("Range of wavelengths in nm, as 400-2500"), optional=True
     )
@@ -151,6 +158,7 @@ def _scene() -> list[Any]:
     return [
         coregister,
         force,
+        light,
         choice("PSF", "How coarse pixels see the fine grid", MEASURED_PSF),
         number("RATIO", "Ratio of the pixel sizes, for images without CRS", least=2),
         wavelengths,

@@ -1,0 +1,115 @@
+"""The MSI in the light of its HSI: relative radiometric normalisation."""
+
+import json
+import logging
+
+import numpy as np
+import pytest
+from scenes import pair
+
+from emrdiff_geo.fusion import fuse
+from emrdiff_geo.grid import pair_scenes
+from emrdiff_geo.light import CELL, LARGEST, LitSource
+from emrdiff_geo.measuring import measure_pair
+from emrdiff_geo.sources import ArraySource
+
+RATIO = 4
+SIZE = 192
+CELLS = SIZE // RATIO // CELL
+
+
+def haze(amplitude=0.2):
+    """A gain of every pixel, other for every band."""
+    y, x = np.mgrid[:SIZE, :SIZE] / SIZE
+    bands = np.arange(4)[:, None, None]
+    return (1 + amplitude * np.sin(4 * x + bands) * np.cos(3 * y)).astype(np.float32)
+
+
+def other_light(gain):
+    hsi, msi, cube = pair(SIZE, SIZE, RATIO)
+    return hsi, msi.assign(image=msi["image"] * gain), msi, cube
+
+
+def error(image, wanted):
+    return float(np.sqrt(np.mean(np.square(image - wanted))))
+
+
+def test_light_is_taken_out():
+    hsi, hazy, clear, _ = other_light(haze())
+    lit, _ = measure_pair(pair_scenes(hsi, hazy), psf="gaussian")
+    everything = slice(0, SIZE), slice(0, SIZE)
+    found, hazy, clear = lit.msi.read(*everything), hazy["image"].values, clear["image"].values
+    # But for a gain that the whole scene has.
+    found = found * (clear.mean((1, 2)) / found.mean((1, 2)))[:, None, None]
+    assert error(found, clear) < 0.25 * error(hazy, clear)
+
+
+@pytest.mark.parametrize("method", ["regression", "local_regression", "gaussian_process"])
+def test_fusion_gains_by_it_and_says_so(method, caplog):
+    hsi, hazy, _, cube = other_light(haze())
+    caplog.set_level(logging.INFO)
+    images, told = {}, {}
+    for normalise in (True, False):
+        result = fuse(hsi, hazy, method=method, normalise=normalise)
+        images[normalise] = result["image"].values
+        told[normalise] = json.loads(result.attrs["provenance"])
+    assert error(images[True], cube) < 0.6 * error(images[False], cube)
+    assert told[False]["parameters"]["normalise"] is False
+    said = [any("light of the HSI" in note for note in told[n]["notes"]) for n in (True, False)]
+    assert said == [True, False]
+    assert "The MSI was brought to the light of the HSI" in caplog.text
+
+
+def test_images_that_agree_are_left_alone():
+    hsi, msi, _ = pair(SIZE, SIZE, RATIO)
+    scene = pair_scenes(hsi, msi)
+    assert measure_pair(scene)[0] is scene
+    hsi, hazy, *_ = other_light(haze())
+    scene = pair_scenes(hsi, hazy)
+    assert measure_pair(scene, normalise=False)[0] is scene
+
+
+def test_the_psf_is_found_through_haze():
+    hsi, hazy, *_ = other_light(haze())
+    lit, measured = measure_pair(pair_scenes(hsi, hazy))
+    assert measured.statistics.degradation.psf == "gaussian"
+    assert isinstance(lit.msi, LitSource)
+
+
+def test_nodata_and_dark_bands():
+    hsi, hazy, *_ = other_light(haze())
+    plain = measure_pair(pair_scenes(hsi, hazy), psf="gaussian")[0].msi.gains
+    values = hazy["image"].values.copy()
+    values[:, : SIZE // 2, : SIZE // 4] = np.nan
+    lit = measure_pair(pair_scenes(hsi, hazy.assign(image=(hazy["image"].dims, values))))[0]
+    assert lit.msi.gains.shape == (4, CELLS, CELLS)
+    assert np.isfinite(lit.msi.gains).all()
+    far = np.s_[:, :, CELLS // 2 :]
+    np.testing.assert_allclose(lit.msi.gains[far], plain[far], atol=0.05)
+    read = lit.msi.read(slice(0, SIZE), slice(0, SIZE))
+    assert np.array_equal(np.isnan(read), np.isnan(values))
+    # A band without a mean has no gain.
+    dark = hazy.copy(deep=True)
+    dark["image"][1] -= dark["image"][1].mean()
+    gains = measure_pair(pair_scenes(hsi, dark), psf="gaussian")[0].msi.gains
+    assert np.abs(gains).max() <= LARGEST
+    assert gains.min() >= 1 / LARGEST
+
+
+def test_a_pixel_has_one_gain_whatever_window_it_is_read_through():
+    rng = np.random.default_rng(0)
+    values = rng.random((2, 40, 56)).astype(np.float32)
+    gains = rng.uniform(0.5, 2, (2, 3, 4)).astype(np.float32)
+    source = LitSource(ArraySource(values), gains, 16)
+    whole = source.read(slice(0, 40), slice(0, 56))
+    for rows, cols in ((slice(0, 40), slice(3, 9)), (slice(7, 23), slice(30, 56))):
+        np.testing.assert_array_equal(source.read(rows, cols), whole[:, rows, cols])
+    # In the middle of a cell it is the cell's own, beyond the outer middles the outer cell's.
+    np.testing.assert_allclose(whole[:, 0, 0], values[:, 0, 0] * gains[:, 0, 0])
+    middle = (whole / values)[:, 23:25, 23:25].mean((1, 2))
+    np.testing.assert_allclose(middle, gains[:, 1, 1], rtol=0.05)
+    outside = source.read(slice(-2, 2), slice(0, 4))
+    assert np.isnan(outside[:, :2]).all()
+    np.testing.assert_array_equal(outside[:, 2:], whole[:, :2, :4])
+    one = LitSource(ArraySource(values), gains[:, :1, :1], 64).read(slice(0, 40), slice(0, 56))
+    np.testing.assert_allclose(one, values * gains[:, :1, :1], rtol=1e-6)
