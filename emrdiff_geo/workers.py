@@ -172,14 +172,24 @@ class _Interruptible:
     def interrupt(self, running: set[Future[tuple[int, int]]]) -> None:
         """End what is running; each thread ends with the operation it is in."""
         self._over = True
+        struck: set[int] = set()
         while True:
             for thread in tuple(self._busy):
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                    ctypes.c_ulong(thread), ctypes.py_object(KeyboardInterrupt)
-                )
+                struck.add(thread)
+                _raise_in(thread, KeyboardInterrupt)
             # What is raised inside a destructor is lost: then once more.
-            if not wait(running, timeout=2).not_done:
-                return
+            if not wait(running, timeout=2).not_done or not self._busy:
+                break
+        # In a thread that was done when it was struck the exception still waits. There it would end
+        # the thread with the pool's call to end in its hands, for which the others wait.
+        for thread in struck:
+            _raise_in(thread, None)
+
+
+def _raise_in(thread: int, error: type[BaseException] | None) -> None:
+    """Raise an error in a thread at its next step; None takes back one that was not raised yet."""
+    raised = None if error is None else ctypes.py_object(error)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), raised)
 
 
 def _in_threads(

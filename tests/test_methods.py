@@ -12,7 +12,7 @@ from scenes import reference_cube, simulated
 from emrdiff_geo.degrade import Degradation
 from emrdiff_geo.errors import MethodError, WeightsError
 from emrdiff_geo.methods import METHODS, MethodOptions, Place, get_method
-from emrdiff_geo.methods.emrdiff import REACH, kept_share
+from emrdiff_geo.methods.emrdiff import REACH, UNCHECKED, kept_share, unchecked_share
 from emrdiff_geo.methods.state import build_state, universal_channels, universal_state
 from emrdiff_geo.model.bafunet import BAFUNet, NetworkConfig
 from emrdiff_geo.model.weights import ModelConfig, read_config, save_weights
@@ -229,6 +229,20 @@ def test_kept_share_is_the_least_squares_share_between_0_and_1():
     # A residual a hundred times too large is shrunk to its size, whatever the pull.
     assert kept_share(100 * reached, reached).max() < 0.011
     assert np.isfinite(kept_share(np.zeros((3, 5)), np.ones((3, 5)))).all()
+
+
+def test_unchecked_less_is_kept_the_more_the_images_disagree():
+    cube = reference_cube(96, 96)
+    lr, hr, statistics = simulated(cube, 4)
+    assert unchecked_share(statistics).max() == pytest.approx(UNCHECKED, rel=0.02)
+    change = np.random.default_rng(0).standard_normal((4, 24, 24)).repeat(4, 1).repeat(4, 2)
+    shares = []
+    for strength in (0.001, 0.01, 0.1):
+        other = hr + strength * hr.std(axis=(1, 2), keepdims=True) * change.astype(np.float32)
+        known = statistics.degradation, statistics.wavelength_nm, None
+        shares.append(unchecked_share(pair_statistics(lr, other, *known)).mean())
+    assert shares == sorted(shares, reverse=True)
+    assert shares[-1] == 0
 
 
 def test_published_checkpoints_are_weights_as_they_are(tmp_path):

@@ -118,6 +118,15 @@ def node_units(statistics: SceneStatistics, basis: NodeBasis) -> tuple[np.ndarra
     return deviation(statistics.residual_covariance), deviation(statistics.covariance[s:, s:])
 
 
+def disagreement_on_nodes(statistics: SceneStatistics) -> np.ndarray:
+    """Share ``(K,)`` of what the regression leaves unexplained that the images disagree about."""
+    basis = node_basis(statistics)
+    unit, _ = node_units(statistics, basis)
+    slopes = statistics.slopes @ basis.to_nodes.T.astype(np.float64)
+    variance = np.einsum("sk,st,tk->k", slopes, statistics.unseen_by_hsi, slopes)
+    return np.maximum(variance, 0) / np.square(unit)
+
+
 def node_basis(statistics: SceneStatistics) -> NodeBasis:
     """Basis of the scene's good bands.
 
