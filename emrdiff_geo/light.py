@@ -32,8 +32,8 @@ log = logging.getLogger(__name__)
 #: -0.01, 0.00 and -0.01 dB. Means of the MSI's own pixels, not of what the HSI's PSF makes of them,
 #: lose 0.5 dB where the images agree. A second round gains 0.5 dB and loses 0.1 dB with changes.
 CELL = 4
-#: Disagreement from which on it is done: RMS of what the HSI does not explain of the degraded MSI,
-#: relative to its standard deviation. Where the images agree it is at most 0.003.
+#: Disagreement from which on an MSI is changed at all: RMS of what the HSI does not explain of the
+#: degraded MSI, relative to its standard deviation. Where the images agree it is at most 0.003.
 LEAST = 0.005
 #: What is added to both sides of the quotient, relative to the band's mean: dark cells tell little.
 DARK = 0.02
@@ -93,7 +93,7 @@ def disagreement(statistics: SceneStatistics) -> float:
 
 
 def in_same_light(pair: Pair, statistics: SceneStatistics, over: Over = map) -> Pair:
-    """The pair with its MSI in the light of its HSI; as it is, where the two agree.
+    """The pair with its MSI in the light of its HSI.
 
     Parameters
     ----------
@@ -103,8 +103,6 @@ def in_same_light(pair: Pair, statistics: SceneStatistics, over: Over = map) -> 
     over : callable
         Where it is measured, see `statistics.Over`; both images are read once.
     """
-    if disagreement(statistics) < LEAST:
-        return pair
     gains = measure_gains(pair, statistics, over)
     note = (
         "The MSI was brought to the light of the HSI: by "

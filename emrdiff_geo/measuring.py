@@ -16,8 +16,9 @@ import numpy as np
 from ._threads import one_blas_thread
 from .degrade import Degradation
 from .fingerprint import Witness
+from .gamma import made_linear
 from .grid import Pair
-from .light import in_same_light
+from .light import LEAST, disagreement, in_same_light
 from .moments import BlockSums
 from .optics import AUTO, describe, resolve_psf
 from .statistics import (
@@ -56,7 +57,8 @@ def measure_pair(
 ) -> tuple[Pair, Measured]:
     """Measure a pair: its optics, its statistics, and whether both images show the same light.
 
-    Reads the MSI once and the HSI twice; where the light differs, both two times more.
+    Reads the MSI once and the HSI twice; where the light differs, both two times more, and where
+    the MSI is not linear once more.
 
     Parameters
     ----------
@@ -64,14 +66,15 @@ def measure_pair(
     psf : str
         PSF between the grids, see `resolve_psf`.
     normalise : bool
-        Whether to bring the MSI to the light of the HSI where they differ, see `light`.
+        Whether to make the MSI linear, see `gamma`, and to bring it to the light of the HSI, see
+        `light`, where they disagree.
     over : callable
         Where it is done, see `statistics.Over`.
 
     Returns
     -------
     pair : Pair
-        As given, or with its MSI in the light of its HSI.
+        As given, or with an MSI that agrees better with its HSI.
     measured : Measured
         Of that pair; the digests are of the images as they were given.
 
@@ -83,13 +86,16 @@ def measure_pair(
     optics = resolve_psf(pair, psf)
     good = usable_bands(pair, over)
     measured = measure_scene(pair, optics, good, over)
-    lit = in_same_light(pair, measured.statistics, over) if normalise else pair
-    if lit is not pair:
-        optics = resolve_psf(lit, psf)
-        measured = replace(measure_scene(lit, optics, good, over), pixels=measured.pixels)
+    for change in (made_linear, partial(in_same_light, over=over)) if normalise else ():
+        if disagreement(measured.statistics) < LEAST:
+            break
+        changed = change(pair, measured.statistics)
+        if changed is not pair:
+            pair, optics = changed, resolve_psf(changed, psf)
+            measured = replace(measure_scene(pair, optics, good, over), pixels=measured.pixels)
     if psf == AUTO:
         log.info("PSF between the images: %s.", describe(optics))
-    return lit, measured
+    return pair, measured
 
 
 def usable_bands(pair: Pair, over: Over = map) -> np.ndarray:

@@ -215,7 +215,7 @@ def _window_forms(
     n = int(whole.sum())
     if n < PIXELS // 2:
         return None
-    axes = _principal_axes(_detail(hsi.astype(np.float64), whole))
+    axes = principal_axes(_detail(hsi.astype(np.float64), whole))
     degraded = _degraded(_standardised(msi, seen), r, kernels)
     forms = np.zeros((2, len(kernels) ** 2, len(kernels) ** 2))
     for band in degraded:
@@ -237,7 +237,7 @@ def _detail(images: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return images[..., whole] - mean
 
 
-def _principal_axes(pixels: np.ndarray) -> np.ndarray:
+def principal_axes(pixels: np.ndarray) -> np.ndarray:
     """Orthonormal ``(q, n)`` images that stand for the HSI ``(L, n)``."""
     pixels = pixels - pixels.mean(axis=1, keepdims=True)
     least, most = COMPONENTS
