@@ -96,11 +96,13 @@ def measure_power(pair: Pair, degradation: Degradation, mean: np.ndarray) -> flo
     places = scattered_windows(pair.lr_shape, EDGE)
     found = (_window(pair, *place) for place in places)
     windows = list(itertools.islice((w for w in found if w is not None), ENOUGH))
+    # A PSF that was measured through a gamma may be a wrong one.
+    optics = {degradation, Degradation(pair.ratio)}
     if sum(int(whole.sum()) for _, whole, _ in windows) < PIXELS:
         return 1.0
 
     def left(power: float) -> float:
-        return sum(_unexplained(window, power, degradation, mean) for window in windows)
+        return min(sum(_unexplained(w, power, o, mean) for w in windows) for o in optics)
 
     tried = [left(power) for power in POWERS]
     at = int(np.argmin(tried))

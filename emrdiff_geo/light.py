@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 CELL = 4
 #: Disagreement from which on an MSI is changed at all: RMS of what the HSI does not explain of the
 #: degraded MSI, relative to its standard deviation. Where the images agree it is at most 0.003.
-LEAST = 0.005
+LEAST = 0.002
 #: What is added to both sides of the quotient, relative to the band's mean: dark cells tell little.
 DARK = 0.02
 #: Least share of a cell's pixels that both images must show; else the nearest cell stands for it.

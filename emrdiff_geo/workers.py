@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import logging
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
@@ -162,24 +163,29 @@ class _Interruptible:
     def __call__(self, index: tuple[int, int]) -> tuple[int, int]:
         self._busy.add(get_ident())
         try:
-            # Looked at after that, so that no thread escapes.
-            if self._over:
-                raise KeyboardInterrupt
-            return self._job(index)
+            try:
+                # Looked at after that, so that no thread escapes.
+                if self._over:
+                    raise KeyboardInterrupt
+                return self._job(index)
+            finally:
+                self._busy.discard(get_ident())
         finally:
+            # An interruption may strike before the first one.
             self._busy.discard(get_ident())
 
-    def interrupt(self, running: set[Future[tuple[int, int]]]) -> None:
+    def interrupt(self) -> None:
         """End what is running; each thread ends with the operation it is in."""
         self._over = True
         struck: set[int] = set()
-        while True:
+        while self._busy:
             for thread in tuple(self._busy):
                 struck.add(thread)
                 _raise_in(thread, KeyboardInterrupt)
             # What is raised inside a destructor is lost: then once more.
-            if not wait(running, timeout=2).not_done or not self._busy:
-                break
+            again = time.monotonic() + 2
+            while self._busy and time.monotonic() < again:
+                time.sleep(0.01)
         # In a thread that was done when it was struck the exception still waits. There it would end
         # the thread with the pool's call to end in its hands, for which the others wait.
         for thread in struck:
@@ -209,7 +215,7 @@ def _in_threads(
                 yield future.result()
                 running |= {pool.submit(tile, i) for i in islice(indices, 1)}
         except KeyboardInterrupt:
-            tile.interrupt(running)
+            tile.interrupt()
             raise
         except GeneratorExit:
             # Nobody waits for these any more; they are finished all the same, and so they count.
@@ -234,7 +240,7 @@ def _finished(
     try:
         return wait(running).done
     except KeyboardInterrupt:
-        tile.interrupt(running)
+        tile.interrupt()
         raise
 
 

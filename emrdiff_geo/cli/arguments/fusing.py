@@ -92,7 +92,7 @@ def add_fuse(commands: argparse._SubParsersAction) -> None:
         dest="normalise",
         action="store_const",
         const=False,
-        help="leave the MSI as it is where haze, sun or calibration make it differ from the HSI",
+        help="leave the MSI as it is where a gamma, haze or sun make it differ from the HSI",
     )
     parser.add_argument(
         "--coregister",
