@@ -68,7 +68,11 @@ class PowerSource:
 def raised(image: np.ndarray, power: float, mean: np.ndarray) -> np.ndarray:
     """Raise an image ``(s, y, x)`` to a power, relative to the means of its bands."""
     mean = mean.astype(np.float32)[:, None, None]
-    return mean * np.maximum(image / mean, 0) ** np.float32(power)
+    values = image / mean
+    np.maximum(values, 0, out=values)
+    np.power(values, np.float32(power), out=values)
+    values *= mean
+    return values
 
 
 def made_linear(pair: Pair, statistics: SceneStatistics) -> Pair:

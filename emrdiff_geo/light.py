@@ -83,7 +83,11 @@ def _between(gains: np.ndarray, span: slice, edge: int, axis: int) -> np.ndarray
     before = np.minimum(place.astype(int), max(last - 1, 0))
     share = np.expand_dims((place - before).astype(np.float32), 0 if axis == 2 else (0, 2))
     first, second = (np.take(gains, i, axis) for i in (before, np.minimum(before + 1, last)))
-    return first + share * (second - first)
+    # In place: for a window of the MSI these are as large as itself.
+    second -= first
+    second *= share
+    second += first
+    return second
 
 
 def disagreement(statistics: SceneStatistics) -> float:

@@ -161,11 +161,16 @@ def test_an_interruption_ends_tiles_in_threads_too(scene, tmp_path, monkeypatch)
 
     monkeypatch.setattr(Run, "tile", endless)
     helper = threading.Thread(target=interrupt)
-    helper.start()
-    with pytest.raises(KeyboardInterrupt):
-        fuse_to_file(*scene, tmp_path / "out.tif", scheduler=Threads(2), **OPTIONS)
-    over.set()
-    helper.join()
+    # What a shell starts in the background ignores the signal.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        helper.start()
+        with pytest.raises(KeyboardInterrupt):
+            fuse_to_file(*scene, tmp_path / "out.tif", scheduler=Threads(2), **OPTIONS)
+        over.set()
+        helper.join()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert ended
     assert os.listdir(tmp_path) == []
 
