@@ -15,7 +15,7 @@ import numpy as np
 from scipy import ndimage
 
 from ._threads import one_blas_thread
-from .degrade import Degradation
+from .degrade import PSFS, Degradation
 from .grid import Pair
 from .optics import PIXELS, REACH, principal_axes
 from .shift import scattered_windows
@@ -101,7 +101,7 @@ def measure_power(pair: Pair, degradation: Degradation, mean: np.ndarray) -> flo
     found = (_window(pair, *place) for place in places)
     windows = list(itertools.islice((w for w in found if w is not None), ENOUGH))
     # A PSF that was measured through a gamma may be a wrong one.
-    optics = {degradation, Degradation(pair.ratio)}
+    optics = {degradation, *(Degradation(pair.ratio, name) for name in PSFS)}
     if sum(int(whole.sum()) for _, whole, _ in windows) < PIXELS:
         return 1.0
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scenes import pair
 
+from emrdiff_geo.degrade import Degradation
 from emrdiff_geo.fusion import fuse
 from emrdiff_geo.gamma import PowerSource, measure_power, raised
 from emrdiff_geo.grid import pair_scenes
@@ -16,9 +17,10 @@ RATIO = 4
 SIZE = 160
 
 
-def photographed(power, hole=False):
+def photographed(power, hole=False, psf="gaussian"):
     """A pair whose MSI is a power of the light."""
     hsi, msi, cube = pair(SIZE, SIZE, RATIO)
+    hsi = hsi.assign(image=(hsi["image"].dims, Degradation(RATIO, psf).down(cube)))
     values = msi["image"].values
     values = values.max() * (values / values.max()) ** power
     if hole:
@@ -27,13 +29,15 @@ def photographed(power, hole=False):
 
 
 @pytest.mark.parametrize("power", [1 / 2.2, 0.8, 1.5])
-@pytest.mark.parametrize("hole", [False, True])
-def test_the_power_is_found(power, hole):
-    hsi, msi, _ = photographed(power, hole)
+@pytest.mark.parametrize(
+    ("hole", "psf"), [(False, "gaussian"), (True, "gaussian"), (False, "area")]
+)
+def test_the_power_is_found(power, hole, psf):
+    hsi, msi, _ = photographed(power, hole, psf)
     changed, measured = measure_pair(pair_scenes(hsi, msi))
     source = changed.msi if isinstance(changed.msi, PowerSource) else changed.msi.source
     assert source.power == pytest.approx(1 / power, rel=0.05)
-    assert measured.statistics.degradation.psf == "gaussian"
+    assert measured.statistics.degradation.psf == psf
 
 
 def test_a_linear_image_stays_as_it_is():
