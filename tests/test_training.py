@@ -120,6 +120,38 @@ def test_a_resumed_run_is_the_unbroken_run(scene_files, tmp_path, monkeypatch):
         trainer("broken").resume()
 
 
+def test_a_run_that_is_killed_goes_on_from_the_last_checkpoint(scene_files, tmp_path, monkeypatch):
+    monkeypatch.setattr("emrdiff_geo.training.trainer.SAVE_EVERY_S", 0.0)
+    dataset = DrawDataset([SceneFile.parse(f) for f in scene_files], SMALL, 0)
+
+    def trainer(**told):
+        config, model = small_model()
+        return Trainer(model, config, TrainConfig(steps=4, amp=False), tmp_path, **told)
+
+    def killed(step, *_):
+        if step == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer(progress=killed).run(lambda step: batches(dataset, step, workers=0))
+    resumed = trainer()
+    resumed.resume()
+    assert resumed.step == 3
+
+
+def test_the_end_is_validated_once(scene_files):
+    dataset = DrawDataset([SceneFile.parse(f) for f in scene_files], SMALL, 0)
+    config, model = small_model()
+    seen = []
+    Trainer(
+        model,
+        config,
+        TrainConfig(steps=4, validate_every=2, amp=False),
+        validate=lambda averaged: {"psnr": float(len(seen)), "gain": seen.append(1) or 0.0},
+    ).run(lambda step: batches(dataset, step, workers=0))
+    assert len(seen) == 2
+
+
 def test_training_lowers_the_loss():
     config, model = small_model()
     cube = reference_cube(96, 96, 16)

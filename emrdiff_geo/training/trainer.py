@@ -25,6 +25,8 @@ from .checkpoint import load_checkpoint, save_checkpoint
 CHECKPOINT = "checkpoint.json"
 #: Steps between two lines of the log.
 LOG_EVERY = 50
+#: Seconds after which a checkpoint is written: what a run that is killed loses at most.
+SAVE_EVERY_S = 300.0
 
 Batch = dict[str, Tensor]
 #: (step, total steps, loss, validation metrics or None)
@@ -171,9 +173,10 @@ class Trainer:
         """
         if self.out is not None:
             self.out.mkdir(parents=True, exist_ok=True)
-        begun, before = time.monotonic(), self.elapsed
-        self.elapsed_before = before
         first, loss = self.step, math.nan
+        begun, before = time.monotonic(), self.elapsed
+        saved, judged_at = begun, first
+        self.elapsed_before = before
         pace = _Pace(self.train.max_minutes or math.inf) if self.total is None else None
         for batch in self._waiting_for(batches(self.step)):
             if self._finished(time.monotonic() - begun):
@@ -188,13 +191,17 @@ class Trainer:
             if pace is not None:
                 left = pace.steps_left(self.step - first, time.monotonic() - begun)
                 self.total = left if left is None else self.step + left
-            judged = self.step % self.train.validate_every == 0
-            metrics = self._validated() if judged and self.validate else None
+            metrics = None
+            if self.validate and self.step % self.train.validate_every == 0:
+                metrics, judged_at = self._validated(), self.step
+            if time.monotonic() - saved > SAVE_EVERY_S:
+                self.save()
+                saved = time.monotonic()
             if self.progress:
                 self.progress(self.step, self.total or 0, loss, metrics)
             if metrics or due:
                 self._log(loss, metrics)
-        if self.validate and self.step > first:
+        if self.validate and self.step > judged_at:
             self._log(loss, self._validated())
         self.save()
         return self.metrics
