@@ -19,6 +19,7 @@ from functools import partial
 import numpy as np
 
 from ._threads import one_blas_thread
+from .degrade import Degradation
 from .grid import Pair
 from .nodata import fill_invalid
 from .sources import Source, read_padded
@@ -37,6 +38,8 @@ CELL = 4
 LEAST = 0.002
 #: What is added to both sides of the quotient, relative to the band's mean: dark cells tell little.
 DARK = 0.02
+#: Least mean of a band of which a gain makes sense, relative to its standard deviation.
+BRIGHT = 0.3
 #: Least share of a cell's pixels that both images must show; else the nearest cell stands for it.
 SHOWN = 0.25
 #: Largest gain, and the inverse of the least.
@@ -108,6 +111,8 @@ def in_same_light(pair: Pair, statistics: SceneStatistics, over: Over = map) -> 
         Where it is measured, see `statistics.Over`; both images are read once.
     """
     gains = measure_gains(pair, statistics, over)
+    if (gains == 1).all():
+        return pair
     note = (
         "The MSI was brought to the light of the HSI: by "
         f"{100 * np.sqrt(np.mean(np.square(gains - 1))):.1f} % on the mean, between the factors "
@@ -125,7 +130,7 @@ def measure_gains(pair: Pair, statistics: SceneStatistics, over: Over = map) -> 
     counts = np.zeros((height, width))
     places = list(blocks(pair.lr_shape, BLOCK))
     for (rows, cols), found in zip(
-        places, over(partial(_cells, pair, statistics), places), strict=True
+        places, over(partial(_cells, pair, _Expectation.of(statistics)), places), strict=True
     ):
         at = (
             slice(rows.start // CELL, -(-rows.stop // CELL)),
@@ -134,7 +139,8 @@ def measure_gains(pair: Pair, statistics: SceneStatistics, over: Over = map) -> 
         sums[:, :, *at], counts[at] = found
     floor = DARK * np.abs(statistics.msi_mean)[:, None, None] * np.maximum(counts, 1)
     expected, seen = sums + floor
-    bright = (statistics.msi_mean > 0)[:, None, None] & (seen > 0)
+    contrast = np.sqrt(np.diag(statistics.msi_covariance))
+    bright = (statistics.msi_mean > BRIGHT * contrast)[:, None, None] & (seen > 0)
     gains = np.divide(expected, seen, out=np.ones_like(seen), where=bright)
     gains = np.clip(gains, 1 / LARGEST, LARGEST).astype(np.float32)
     gains[:, counts < SHOWN * CELL**2] = np.nan
@@ -143,15 +149,30 @@ def measure_gains(pair: Pair, statistics: SceneStatistics, over: Over = map) -> 
     return fill_invalid(gains)[0]
 
 
+@dataclass(frozen=True)
+class _Expectation:
+    """What the HSI lets expect of the degraded MSI: all that a block needs of the statistics."""
+
+    degradation: Degradation
+    good: np.ndarray
+    response: np.ndarray
+    offset: np.ndarray
+
+    @classmethod
+    def of(cls, statistics: SceneStatistics) -> _Expectation:
+        response = statistics.msi_response
+        offset = statistics.msi_mean - response @ statistics.hsi_mean
+        narrow = (a.astype(np.float32) for a in (response, offset[:, None, None]))
+        return cls(statistics.degradation, statistics.good, *narrow)
+
+
 @one_blas_thread()
-def _cells(pair: Pair, statistics: SceneStatistics, block: Block) -> tuple[np.ndarray, np.ndarray]:
+def _cells(pair: Pair, known: _Expectation, block: Block) -> tuple[np.ndarray, np.ndarray]:
     """What the cells of a block should show and what they show, sums ``(2, s, n, m)``; counts."""
-    seen, valid, *_ = degraded_block(pair.msi.read, *block, pair.lr_shape, statistics.degradation)
-    hsi = pair.hsi.read(*block)[statistics.good]
+    seen, valid, *_ = degraded_block(pair.msi.read, *block, pair.lr_shape, known.degradation)
+    hsi = pair.hsi.read(*block)[known.good]
     valid &= np.isfinite(hsi).all(axis=0)
-    response = statistics.msi_response.astype(np.float32)
-    offset = statistics.msi_mean - statistics.msi_response @ statistics.hsi_mean
-    expected = np.tensordot(response, hsi, axes=1) + offset[:, None, None]
+    expected = np.tensordot(known.response, hsi, axes=1) + known.offset
     values = np.stack([np.maximum(expected, 0), seen])
     return _summed(np.where(valid, values, 0)), _summed(valid)
 

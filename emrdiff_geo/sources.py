@@ -13,6 +13,9 @@ from odc.geo.geobox import GeoBox
 from .errors import InputError
 from .resample import PixelMap, overlap, weighted_mean
 
+#: Size from which a value is what some format fills gaps with, although no nodata value says so:
+#: 1e20 (CF conventions), 9.97e36 (NetCDF), 3.4e38 (GDAL). Its square would not fit a float32.
+FILL = 1e19
 _BLOCK_CELLS = 1_000_000  # pairs of target and source pixel weighed at a time: some 100 MB
 
 
@@ -55,6 +58,13 @@ def _span(window: slice, size: int) -> tuple[int, int]:
     start = 0 if window.start is None else int(window.start)
     stop = size if window.stop is None else int(window.stop)
     return start, max(start, stop)
+
+
+def _without_fill(values: np.ndarray) -> np.ndarray:
+    """Replace what no sensor measures by NaN, in place."""
+    for filled in (values >= FILL, values <= -FILL):
+        values[filled] = np.nan
+    return values
 
 
 def read_padded(
@@ -112,8 +122,8 @@ class ArraySource:
     def _inside(self, rows: slice, cols: slice) -> np.ndarray:
         part = self._variable[:, rows, cols]
         if part.chunks is not None:
-            return np.array(part.data.compute(scheduler="synchronous"), np.float32)
-        return np.array(part.values, np.float32)
+            return _without_fill(np.array(part.data.compute(scheduler="synchronous"), np.float32))
+        return _without_fill(np.array(part.values, np.float32))
 
 
 @dataclass(frozen=True, eq=False)

@@ -92,8 +92,11 @@ def test_nodata_and_dark_bands():
     dark = hazy.copy(deep=True)
     dark["image"][1] -= dark["image"][1].mean()
     gains = measure_pair(pair_scenes(hsi, dark), psf="gaussian")[0].msi.gains
-    assert np.abs(gains).max() <= LARGEST
-    assert gains.min() >= 1 / LARGEST
+    assert (gains[1] == 1).all()
+    assert 1 / LARGEST <= gains.min() < gains.max() <= LARGEST
+    # Without any nothing is changed.
+    nothing = pair_scenes(hsi, hazy.assign(image=hazy["image"] * 0 + 1))
+    assert measure_pair(nothing)[0] is nothing
 
 
 def test_a_pixel_has_one_gain_whatever_window_it_is_read_through():

@@ -95,6 +95,14 @@ class TestArraySource:
         window = ArraySource(np.arange(12).reshape(1, 3, 4)).read(ALL, slice(-1, 2))
         assert window.dtype == np.float32
 
+    @pytest.mark.parametrize("fill", [1e20, -3.4e38, 9.96921e36, np.inf])
+    def test_fill_values_that_nobody_declared_are_nan(self, fill):
+        array = np.ones((2, 3, 4))
+        array[1, 2, 3] = fill
+        read = ArraySource(array).read(slice(0, 3), slice(0, 4))
+        assert np.isnan(read[1, 2, 3])
+        assert np.isnan(read).sum() == 1
+
     def test_bad_input(self):
         with pytest.raises(InputError, match="dimensions"):
             ArraySource(np.zeros((3, 3)))
