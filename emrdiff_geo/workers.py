@@ -217,8 +217,9 @@ def _in_threads(
         except KeyboardInterrupt:
             tile.interrupt()
             raise
-        except GeneratorExit:
-            # Nobody waits for these any more; they are finished all the same, and so they count.
+        except (GeneratorExit, Exception):
+            # A tile failed, or nobody waits for any more; those in hand are finished all the same,
+            # and so they count.
             for future in _finished(tile, running):
                 if future.exception() is None:
                     _record(job, future.result())
@@ -230,7 +231,7 @@ def _record(job: Job, index: tuple[int, int]) -> None:
     try:
         job.sink.record(*corner(job.run.plan[index]))
     except (EmrdiffError, OSError) as error:
-        log.warning("A tile that was finished could not be recorded: %s", error)
+        log.debug("A tile that was finished could not be recorded: %s", error)
 
 
 def _finished(
