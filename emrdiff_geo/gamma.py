@@ -12,14 +12,13 @@ import logging
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import ndimage
 
 from ._threads import one_blas_thread
 from .degrade import PSFS, Degradation
 from .grid import Pair
-from .optics import PIXELS, REACH, principal_axes
+from .optics import PIXELS, principal_axes, seen_window
 from .shift import scattered_windows
-from .sources import Source, read_padded
+from .sources import Source
 from .statistics import SceneStatistics
 
 log = logging.getLogger(__name__)
@@ -59,9 +58,6 @@ class PowerSource:
 
     def read(self, rows: slice, cols: slice) -> np.ndarray:
         """Read a window, see `Source.read`."""
-        return read_padded(self.shape, rows, cols, self._inside)
-
-    def _inside(self, rows: slice, cols: slice) -> np.ndarray:
         return raised(self.source.read(rows, cols), self.power, self.mean)
 
 
@@ -122,16 +118,10 @@ def _window(
     pair: Pair, rows: slice, cols: slice
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """MSI of a window, HSI pixels ``(h, w)`` of which both images show all, and the HSI's axes."""
-    r = pair.ratio
-    msi = pair.msi.read(*(slice(s.start * r, s.stop * r) for s in (rows, cols)))
-    hsi = pair.hsi.read(rows, cols)[pair.hsi_bands.good]
-    hsi = hsi[np.isfinite(hsi).any(axis=(1, 2))]
-    seen = np.isfinite(msi).all(axis=0)
-    cells = seen.reshape(hsi.shape[1], r, hsi.shape[2], r).all(axis=(1, 3))
-    whole = ndimage.binary_erosion(cells, np.ones((2 * REACH + 1,) * 2))
-    whole &= np.isfinite(hsi).all(axis=0)
-    if whole.sum() < PIXELS // 2 or not len(hsi):
+    found = seen_window(pair, rows, cols)
+    if found is None:
         return None
+    hsi, msi, seen, whole = found
     return np.where(seen, msi, 0), whole, principal_axes(hsi[:, whole].astype(np.float64))
 
 

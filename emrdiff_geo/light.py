@@ -160,10 +160,9 @@ class _Expectation:
 
     @classmethod
     def of(cls, statistics: SceneStatistics) -> _Expectation:
-        response = statistics.msi_response
-        offset = statistics.msi_mean - response @ statistics.hsi_mean
-        narrow = (a.astype(np.float32) for a in (response, offset[:, None, None]))
-        return cls(statistics.degradation, statistics.good, *narrow)
+        response = statistics.msi_response.astype(np.float32)
+        offset = statistics.msi_offset.astype(np.float32)[:, None, None]
+        return cls(statistics.degradation, statistics.good, response, offset)
 
 
 @one_blas_thread()

@@ -201,6 +201,35 @@ def _window_forms(
     The forms ``(2, k k, k k)`` give, for the weights of products of two kernels, the variance of
     the degraded MSI that the HSI leaves unexplained, and all of it, summed over pixels and bands.
     """
+    found = seen_window(pair, rows, cols)
+    if found is None:
+        return None
+    hsi, msi, seen, whole = found
+    n = int(whole.sum())
+    axes = principal_axes(_detail(hsi.astype(np.float64), whole))
+    degraded = _degraded(_standardised(msi, seen), pair.ratio, kernels)
+    forms = np.zeros((2, len(kernels) ** 2, len(kernels) ** 2))
+    for band in degraded:
+        values = _detail(band, whole).reshape(-1, n)
+        values -= values.mean(axis=1, keepdims=True)
+        rest = values - (values @ axes.T) @ axes
+        forms += np.stack([rest @ rest.T, values @ values.T])
+    return forms, n
+
+
+def seen_window(
+    pair: Pair, rows: slice, cols: slice
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:
+    """Both images of a window of HSI pixels; None with too few of them to measure on.
+
+    Returns
+    -------
+    hsi, msi : ndarray
+        ``(L, h, w)`` bands that are not empty here, and ``(s, r h, r w)``.
+    seen, whole : ndarray
+        ``(r h, r w)`` and ``(h, w)`` bool: where the MSI has data, and of which HSI pixels both
+        images show all that a kernel reaches.
+    """
     r = pair.ratio
     hsi = pair.hsi.read(rows, cols)[pair.hsi_bands.good]
     msi = pair.msi.read(*(slice(s.start * r, s.stop * r) for s in (rows, cols)))
@@ -212,18 +241,7 @@ def _window_forms(
     cells = seen.reshape(hsi.shape[1], r, hsi.shape[2], r).all(axis=(1, 3))
     whole = ndimage.binary_erosion(cells, np.ones((2 * REACH + 1,) * 2))
     whole &= np.isfinite(hsi).all(axis=0)
-    n = int(whole.sum())
-    if n < PIXELS // 2:
-        return None
-    axes = principal_axes(_detail(hsi.astype(np.float64), whole))
-    degraded = _degraded(_standardised(msi, seen), r, kernels)
-    forms = np.zeros((2, len(kernels) ** 2, len(kernels) ** 2))
-    for band in degraded:
-        values = _detail(band, whole).reshape(-1, n)
-        values -= values.mean(axis=1, keepdims=True)
-        rest = values - (values @ axes.T) @ axes
-        forms += np.stack([rest @ rest.T, values @ values.T])
-    return forms, n
+    return (hsi, msi, seen, whole) if whole.sum() >= PIXELS // 2 else None
 
 
 def _detail(images: np.ndarray, whole: np.ndarray) -> np.ndarray:

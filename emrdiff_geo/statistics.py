@@ -163,6 +163,11 @@ class SceneStatistics:
         known = self.unseen_by_hsi, self.moments.count
         return relative_response(self.covariance, self.n_msi, *known)
 
+    @property
+    def msi_offset(self) -> np.ndarray:
+        """``(s,)`` what that function adds."""
+        return self.msi_mean - self.msi_response @ self.hsi_mean
+
     @cached_property
     def msi_gain(self) -> np.ndarray:
         """``(L, s)``: what a fused spectrum lacks where it does not explain the MSI."""

@@ -80,8 +80,7 @@ def agree_with_msi(image: np.ndarray, msi: np.ndarray, statistics: SceneStatisti
         Of the whole scene.
     """
     response, gain = (a.astype(np.float32) for a in (statistics.msi_response, statistics.msi_gain))
-    offset = statistics.msi_mean - statistics.msi_response @ statistics.hsi_mean
-    constant = offset.astype(np.float32)[:, None, None]
+    constant = statistics.msi_offset.astype(np.float32)[:, None, None]
     for top in range(0, image.shape[1], ROWS):
         rows = image[:, top : top + ROWS]
         lacking = msi[:, top : top + ROWS] - np.tensordot(response, rows, axes=1) - constant
