@@ -28,7 +28,7 @@ from torch.nn import functional
 from emrdiff_geo.degrade import bicubic_up
 from emrdiff_geo.focus import SHARP, Focus
 from emrdiff_geo.methods.local_regression import fuse_local_regression
-from emrdiff_geo.methods.options import MethodOptions, Place
+from emrdiff_geo.methods.options import WHOLE, MethodOptions, Place
 from emrdiff_geo.methods.regression import fuse_regression
 from emrdiff_geo.nodes import NODES_NM, NodeBasis, node_indices
 from emrdiff_geo.training import train
@@ -53,13 +53,13 @@ def _prior(fuse) -> dict[str, object]:
     """A classical method where the Gaussian process stands."""
 
     def explained(lr, hr, statistics, origin, part):
-        return fuse(lr, hr, statistics, MethodOptions(), Place(origin))
+        return fuse(lr, hr, statistics, MethodOptions(), Place(origin, part))
 
     return {f"{STATE}.posterior_mean": explained}
 
 
 def _bicubic(lr, hr, statistics, options, place):
-    return bicubic_up(lr, statistics.ratio)
+    return place.cut(bicubic_up(lr, statistics.ratio), WHOLE)
 
 
 def _no_filter(statistics, shape: tuple[int, ...]):

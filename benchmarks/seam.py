@@ -42,7 +42,7 @@ _FuseWindow = Callable[[Tile, int], np.ndarray]
 
 
 def window_fuser(pair: Pair, statistics: SceneStatistics, method: str, options) -> _FuseWindow:
-    """Function that fuses a tile's window, as the core and so many pixels around it need it."""
+    """Function that fuses a tile's core and so many pixels around it, 0 elsewhere in its window."""
 
     def fuse(tile: Tile, margin: int) -> np.ndarray:
         rows, cols = (span.as_slice() for span in tile.window)
@@ -51,7 +51,9 @@ def window_fuser(pair: Pair, statistics: SceneStatistics, method: str, options) 
         lr, _ = fill_invalid(pair.hsi.read(*coarse)[statistics.good])
         inner = Place(tile.origin, tile.inner).around(hr.shape[1:], margin)
         place = Place(tile.origin, inner)
-        return get_method(method).fuse_tile(lr, hr, statistics, options, place)
+        window = np.zeros((len(lr), *hr.shape[1:]), np.float32)
+        window[:, *inner] = get_method(method).fuse_tile(lr, hr, statistics, options, place)
+        return window
 
     return fuse
 

@@ -20,7 +20,7 @@ from ._sizes import format_bytes
 from .errors import MethodError, WeightsError
 from .grid import Pair
 from .methods import MethodOptions, get_method
-from .methods.emrdiff import REACH
+from .methods.state import REACH
 from .tiling import TilePlan, plan_tiles
 from .wald import LARGEST
 from .weightfiles import weights_path

@@ -17,6 +17,7 @@ from .errors import InputError
 from .grid import Pair
 from .measuring import measure_pair
 from .methods import MethodOptions, Part, Place, get_method
+from .methods.options import within
 from .methods.regression import filled_hsi
 from .nodata import fill_invalid
 from .optics import AUTO
@@ -76,11 +77,12 @@ class Run:
         valid = valid[tile.inner]
         if valid.any():
             lr = filled_hsi(lr, lr_valid, hr, hr_valid, self.statistics)
-            fused, *deviation = self._fuse(lr, hr, Place(tile.origin, self._wanted(tile, hr)))
-            window = rows.as_slice(), cols.as_slice()
-            fused = agree_with_hsi(fused, self.pair, *window, self.statistics)
+            wanted = self._wanted(tile, hr)
+            fused, *deviation = self._fuse(lr, hr, Place(tile.origin, wanted))
+            fused = agree_with_hsi(fused, self.pair, *tile.in_frame(wanted), self.statistics)
+            core = within(tile.inner, wanted)
             for image, part in zip((fused, *deviation), np.split(out, parts), strict=True):
-                part[self.statistics.good] = np.where(valid, image[:, *tile.inner], np.nan)
+                part[self.statistics.good] = np.where(valid, image[:, *core], np.nan)
         return out
 
     def _fuse(self, lr: np.ndarray, hr: np.ndarray, place: Place) -> tuple[np.ndarray, ...]:

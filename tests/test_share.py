@@ -31,7 +31,10 @@ def visible_pair():
 
 def test_the_image_is_the_weighted_mean(visible_pair):
     known = visible_pair.lr, visible_pair.hr, visible_pair.statistics
-    chain, mean, process = (build_state("published", *known, share=s) for s in (1.0, 0.25, 0.0))
+    config = read_config(weights_path("published-cave31"))
+    chain, mean, process = (
+        build_state(replace(config, focus=SHARP, share=s), *known) for s in (1.0, 0.25, 0.0)
+    )
     end = np.random.default_rng(0).random(chain.a0.shape, np.float32)
     np.testing.assert_allclose(
         mean.result(end),
@@ -41,8 +44,7 @@ def test_the_image_is_the_weighted_mean(visible_pair):
     )
     np.testing.assert_array_equal(process.result(end), process.result(0 * end))
     fused = get_method("gaussian_process").fuse_tile(*known, MethodOptions(), Place())
-    with_process = build_state("published", *known, share=0.0)
-    done = sharing.finished(with_process, end, *known)
+    done = sharing.finished(process, end, *known)
     # What back-projection leaves out as noise, and brings here.
     spread = np.sqrt(np.mean((visible_pair.reference - fused) ** 2))
     assert np.sqrt(np.mean((done - fused) ** 2)) < spread

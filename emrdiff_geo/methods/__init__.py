@@ -37,7 +37,7 @@ class Method:
         One line for ``emrdiff methods``.
     fuse_tile : callable
         LR tile ``(L, h, w)``, HR tile ``(s, r h, r w)``, statistics, options and place of the tile
-        -> ``(L, r h, r w)``; float32 without NaN, in the units of the inputs.
+        -> ``(L, y, x)`` of the place's inner part; float32 without NaN, in the HSI's units.
     halo : callable
         ``(ratio) ->`` margin in HR pixels that a tile needs around its core.
     prepare : callable or None

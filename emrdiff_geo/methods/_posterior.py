@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
@@ -120,8 +121,6 @@ class Process:
 
     Attributes
     ----------
-    regressed : ndarray
-        ``(L, H, W)`` float32: the global regression on the MSI, which the process adds to.
     spectra : ndarray
         ``(q, L)`` float32 spectral components.
     observed : ndarray
@@ -139,7 +138,6 @@ class Process:
         Of the tile, LR pixels of the scene.
     """
 
-    regressed: np.ndarray
     spectra: np.ndarray
     observed: np.ndarray
     bands: np.ndarray
@@ -155,8 +153,7 @@ class Process:
     ) -> Process:
         """Process of a tile; arguments as for a fusion method, `origin` in HR pixels."""
         degradation = statistics.degradation
-        explained = regressed(hr, statistics)
-        at_lr = degradation.down(explained)
+        at_lr = regressed(degradation.down(hr), statistics)
         _, vectors = np.linalg.eigh(statistics.residual_covariance)
         spectra = vectors[:, ::-1][:, :COMPONENTS].T.astype(np.float32)
         colours = Colours.of(statistics)
@@ -164,7 +161,6 @@ class Process:
         bands = axes / np.float32(np.sqrt(len(hr)))
         inputs = colours.inputs(hr, axes)
         return cls(
-            regressed=explained,
             spectra=spectra,
             observed=np.tensordot(spectra, lr - at_lr, axes=1),
             bands=bands,
@@ -186,12 +182,14 @@ class Process:
         y, x = (np.arange(-STEP - p, n, STEP) for p, n in zip(self.phase, sizes, strict=True))
         return y, x
 
-    def windows(self) -> Iterator[Window]:
-        """All windows, solved one by one."""
-        rows, cols = self.starts()
-        for i, top in enumerate(rows):
-            for j, left in enumerate(cols):
-                yield self._window((i, j), (int(top), int(left)))
+    def windows(self, part: Part) -> Iterator[Window]:
+        """The windows that see some of a part of the tile, LR pixels, solved one by one."""
+        rows, cols = (
+            [(i, int(n)) for i, n in enumerate(starts) if n < s.stop and n + WINDOW > s.start]
+            for starts, s in zip(self.starts(), part, strict=True)
+        )
+        for (i, top), (j, left) in product(rows, cols):
+            yield self._window((i, j), (top, left))
 
     def _window(self, index: tuple[int, int], start: tuple[int, int]) -> Window:
         at = tuple(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..statistics import SceneStatistics
-from .options import MethodOptions, Place
+from .options import WHOLE, MethodOptions, Place
 
 
 def fuse_bicubic(
@@ -16,4 +16,4 @@ def fuse_bicubic(
     place: Place,
 ) -> np.ndarray:
     """Interpolate an LR tile, centres aligned, a = -0.5 (Keys, IEEE TASSP 29, 1981)."""
-    return statistics.degradation.up(lr)
+    return place.cut(statistics.degradation.up(lr), WHOLE)

@@ -18,7 +18,7 @@ from functools import lru_cache
 import numpy as np
 
 from ..statistics import SceneStatistics
-from .options import MethodOptions, Place
+from .options import WHOLE, MethodOptions, Place
 from .regression import back_project, regressed, unseen_detail
 
 #: Standard deviation of the window, in LR pixels.
@@ -94,4 +94,4 @@ def fuse_local_regression(
         unseen_detail(hr, degradation), slopes, corrections, strict=True
     ):
         fused += detail * (slope[:, None, None] + degradation.up(correction, "linear"))
-    return back_project(fused, lr, statistics)
+    return place.cut(back_project(fused, lr, statistics), WHOLE)

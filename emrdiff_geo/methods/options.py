@@ -27,7 +27,7 @@ class Place:
     origin : (int, int)
         Row and column of its first HR pixel in the scene.
     inner : (slice, slice)
-        The part of its HR pixels that will be used. Outside of it a method may do less.
+        The part of its HR pixels that a method returns.
     """
 
     origin: tuple[int, int] = (0, 0)
@@ -40,6 +40,35 @@ class Place:
             for s, n in zip(self.inner, shape, strict=True)
         )
         return rows, cols
+
+    def cut(self, image: np.ndarray, frame: Part) -> np.ndarray:
+        """The inner part of an image ``(n, y, x)`` of a larger part of the tile, `frame`."""
+        return image[:, *within(self.inner, frame)]
+
+
+#: All of a tile that begins where the scene does.
+TILE = Place()
+
+
+def within(part: Part, frame: Part) -> Part:
+    """A part of a tile, counted from the first pixel of another one that holds it."""
+    rows, cols = (
+        slice((p.start or 0) - (f.start or 0), None if p.stop is None else p.stop - (f.start or 0))
+        for p, f in zip(part, frame, strict=True)
+    )
+    return rows, cols
+
+
+def coarser(part: Part, ratio: int) -> Part:
+    """The LR pixels of a part of whole LR pixels."""
+    rows, cols = (slice(s.start // ratio, s.stop // ratio) for s in part)
+    return rows, cols
+
+
+def finer(part: Part, ratio: int) -> Part:
+    """The HR pixels of a part in LR pixels."""
+    rows, cols = (slice(s.start * ratio, s.stop * ratio) for s in part)
+    return rows, cols
 
 
 def _widened(first: int, last: int, size: int, margin: int, ratio: int) -> slice:

@@ -13,7 +13,7 @@ import numpy as np
 from ..degrade import Degradation
 from ..nodata import fill_explained
 from ..statistics import SceneStatistics
-from .options import MethodOptions, Place
+from .options import WHOLE, MethodOptions, Part, Place, within
 
 BACK_PROJECTIONS = 3
 #: Shares of what an HSI pixel sees that the MSI must see too: from the first on the pixel is
@@ -30,6 +30,7 @@ def back_project(
     lr: np.ndarray,
     statistics: SceneStatistics,
     signal: np.ndarray | None = None,
+    sure: Part = WHOLE,
 ) -> np.ndarray:
     """Add to an HR image what its degraded version lacks of the HSI, but for the HSI's noise.
 
@@ -48,6 +49,8 @@ def back_project(
     signal : ndarray, optional
         ``(L, L)`` filter that keeps the signal of what is lacking; by default that of an image
         which is no worse than the regression.
+    sure : (slice, slice)
+        LR pixels whose PSF lies in the image; the others are taken to agree.
 
     Returns
     -------
@@ -56,7 +59,8 @@ def back_project(
     """
     degradation = statistics.degradation
     keep = statistics.signal if signal is None else signal
-    lacking = np.tensordot(keep, lr - degradation.down(image), axes=1)
+    lacking = np.zeros_like(lr)
+    lacking[:, *sure] = np.tensordot(keep, (lr - degradation.down(image))[:, *sure], axes=1)
     added = lacking.copy()
     # Every round adds what the HSI would still miss of the rounds before: all on the coarse grid.
     for _ in range(BACK_PROJECTIONS - 1):
@@ -65,6 +69,16 @@ def back_project(
     fused = degradation.up(added)
     fused += image
     return fused
+
+
+def covered(frame: Part, lr: np.ndarray, degradation: Degradation) -> Part:
+    """LR pixels of a frame of a tile ``(L, h, w)`` that see nothing of the rest of it."""
+    rows, cols = (
+        slice(s.start + reach * (s.start > 0), s.stop - reach * (s.stop < n))
+        for s, n in zip(frame, lr.shape[1:], strict=True)
+        for reach in [degradation.reach_down]
+    )
+    return within((rows, cols), frame)
 
 
 def agree_with_msi(image: np.ndarray, msi: np.ndarray, statistics: SceneStatistics) -> np.ndarray:
@@ -146,4 +160,5 @@ def fuse_regression(
     degradation = statistics.degradation
     slopes = statistics.slopes.astype(np.float32)
     injected = np.tensordot(slopes.T, unseen_detail(hr, degradation), axes=1)
-    return back_project(degradation.up(lr) + injected, lr, statistics)
+    fused = back_project(degradation.up(lr) + injected, lr, statistics)
+    return place.cut(fused, WHOLE)

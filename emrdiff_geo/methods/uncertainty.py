@@ -31,7 +31,7 @@ from ..errors import MethodError
 from ..statistics import SceneStatistics
 from .gaussian_process import posterior_deviation
 from .local_regression import window_mean
-from .options import MethodOptions
+from .options import MethodOptions, within
 from .regression import regressed
 from .state import ChainState
 
@@ -174,8 +174,8 @@ def error_terms(
     degradation = statistics.degradation
     yield spread
     yield state.change(x0)
-    yield (state.start - degradation.up(lr))[:, *state.part]
-    yield posterior_deviation(lr, hr, statistics, origin)[:, *state.part]
+    yield state.start[:, *within(state.part, state.frame)] - degradation.up(lr)[:, *state.part]
+    yield posterior_deviation(lr, hr, statistics, origin, state.part)
     local = _local_deviation(_unexplained(lr, hr, statistics))
     yield degradation.up(local, "linear")[:, *state.part]
     level = np.sqrt(np.maximum(np.diag(statistics.residual_covariance), 0))

@@ -110,18 +110,18 @@ def _in_memory(pair: WaldPair) -> Pair:
 def _measure(
     pair: WaldPair, model, config, options: MethodOptions, rng: np.random.Generator, scene: str
 ) -> Errors:
-    known = pair.lr, pair.hr, pair.statistics, config.residual
-    state = build_state(config.variant, *known, focus=config.focus, share=config.share)
+    known = pair.lr, pair.hr, pair.statistics
+    state = build_state(config, *known)
     ends = chain_samples(model, config, state, options, (0, 0))
     x0, spread = mean_and_spread(ends, options.samples, state.to_bands)
     assert spread is not None
-    fused = finished(state, x0, pair.lr, pair.hr, pair.statistics)
+    fused = finished(state, x0, *known)
     error = (fused - pair.reference).astype(np.float64)
     chosen = rng.choice(error.size, min(VALUES, error.size), replace=False)
     scale = max(float(np.sqrt(np.mean(error**2))), np.finfo(np.float32).tiny)
     terms = [
         np.broadcast_to(term, error.shape).reshape(-1)[chosen]
-        for term in error_terms(state, x0, spread, pair.lr, pair.hr, pair.statistics)
+        for term in error_terms(state, x0, spread, *known)
     ]
     return Errors(scene, np.stack(terms).astype(np.float64) / scale, error.ravel()[chosen] / scale)
 

@@ -117,6 +117,11 @@ class DrawConfig:
     focus: Focus = SHARP
 
     @property
+    def share(self) -> float:
+        """A network learns the whole of its image."""
+        return 1.0
+
+    @property
     def fixed_sensor(self) -> bool:
         """Whether the channels belong to one sensor, so that bands must stay as they are."""
         return self.variant == "published"
@@ -280,8 +285,7 @@ class Patches:
 
 def state_and_target(draw: WaldPair, config: DrawConfig) -> tuple[ChainState, np.ndarray]:
     """State of a draw and the end of its chain ``(C, H, W)`` that a perfect network would reach."""
-    known = draw.lr, draw.hr, draw.statistics, config.residual
-    state = build_state(config.variant, *known, focus=config.focus)
+    state = build_state(config, draw.lr, draw.hr, draw.statistics)
     if config.variant == "published":
         image = draw.reference / np.float32(draw.statistics.peak)
         if config.residual == "unimodal":

@@ -72,10 +72,10 @@ def fit_share(
 
 def _finished(pair: WaldPair, model, config: ModelConfig, options: MethodOptions) -> np.ndarray:
     """Result of a whole pair, as a fusion would give it."""
-    known = pair.lr, pair.hr, pair.statistics, config.residual
-    state = build_state(config.variant, *known, focus=config.focus, share=config.share)
+    known = pair.lr, pair.hr, pair.statistics
+    state = build_state(config, *known)
     x0 = run_chain(model, config, state, options, (0, 0)) if config.share else state.a0
-    return finished(state, x0, *known[:3])
+    return finished(state, x0, *known)
 
 
 def share(
