@@ -16,25 +16,28 @@ import numpy as np
 from . import _measure
 
 CASES = (
-    # edge of the window, HSI bands, MSI bands, ratio
-    (256, 128, 4, 8),
-    (384, 128, 4, 8),
-    (384, 32, 4, 8),
-    (384, 244, 4, 8),
-    (384, 128, 12, 4),
+    # edge of the tile, HSI bands, MSI bands, ratio
+    (96, 128, 4, 8),
+    (192, 128, 4, 8),
+    (192, 32, 4, 8),
+    (192, 244, 4, 8),
+    (288, 128, 12, 4),
     (384, 128, 10, 2),
-    (384, 128, 4, 16),
-    (640, 64, 4, 8),
+    (128, 128, 4, 16),
+    (448, 64, 4, 8),
 )
 
 
-def measure(method: str, edge: int, n_hsi: int, n_msi: int, ratio: int) -> tuple[int, int, int]:
+def measure(method: str, tile: int, n_hsi: int, n_msi: int, ratio: int) -> tuple[int, int, int]:
     """Peak and projection of a tile, and what the process had before, in bytes."""
     from emrdiff_geo.degrade import Degradation
-    from emrdiff_geo.memory import Case, tile_bytes
+    from emrdiff_geo.memory import Case, shares, tile_bytes
     from emrdiff_geo.methods import MethodOptions, Place, get_method
     from emrdiff_geo.statistics import pair_statistics
 
+    chosen, options = get_method(method), MethodOptions(self_check=False, device="cpu")
+    halo = -(-chosen.halo(ratio) // ratio) * ratio
+    edge = tile + 2 * halo
     draws = np.random.default_rng(0)
     low = edge // ratio
     lr = draws.random((n_hsi, low, low), dtype=np.float32)
@@ -46,16 +49,15 @@ def measure(method: str, edge: int, n_hsi: int, n_msi: int, ratio: int) -> tuple
         np.linspace(400, 1000, n_hsi),
         None,
     )
-    chosen, options = get_method(method), MethodOptions(self_check=False, device="cpu")
     if chosen.prepare is not None:
         options = chosen.prepare(options, statistics, lambda: None)
     small = lr[:, :4, :4].copy(), hr[:, : 4 * ratio, : 4 * ratio].copy()
     chosen.fuse_tile(*small, statistics, options, Place())
     before = _memory("VmRSS")
-    chosen.fuse_tile(lr, hr, statistics, options, Place())
+    chosen.fuse_tile(lr, hr, statistics, options, Place(inner=(slice(halo, edge - halo),) * 2))
     case = Case(n_hsi, n_msi, ratio, False, (edge, edge), method, options)
-    core = 4 * n_hsi * edge * edge // 4
-    return _memory("VmHWM") - before, tile_bytes(case, edge * edge, core), before
+    known = edge * edge, 4 * n_hsi * tile**2, *shares(case, tile, (edge, edge))
+    return _memory("VmHWM") - before, tile_bytes(case, *known), before
 
 
 def _memory(name: str) -> int:
@@ -79,7 +81,7 @@ def main() -> None:
         command = [sys.executable, "-m", "benchmarks.peaks", "--one", method, *map(str, case)]
         done = subprocess.run(command, capture_output=True, check=True, text=True)
         peak, projected, before = map(int, done.stdout.split())
-        names = ("window", "HSI bands", "MSI bands", "ratio")
+        names = ("tile", "HSI bands", "MSI bands", "ratio")
         row = {"method": method, **dict(zip(names, case, strict=True))}
         row |= {"peak MB": f"{peak / 2**20:.0f}", "projected MB": f"{projected / 2**20:.0f}"}
         row |= {"ratio of both": f"{peak / projected:.2f}", "before MB": f"{before / 2**20:.0f}"}

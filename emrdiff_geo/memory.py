@@ -7,19 +7,18 @@ allocated on top of a process that has loaded its libraries and its model, see `
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
 
 from . import agreement
 from ._cog import window_shape
 from ._machine import memory_bytes
 from ._sizes import format_bytes
-from .errors import MethodError, WeightsError
+from .errors import MethodError
 from .grid import Pair
-from .methods import MethodOptions, get_method
+from .methods import Method, MethodOptions, get_method
+from .methods.held import Load, scratch
 from .methods.state import REACH
 from .tiling import TilePlan, plan_tiles
 from .wald import LARGEST
@@ -75,9 +74,14 @@ class Case:
         return cls(*bands, pair.ratio, pair.resampled, pair.hr_shape, method, options)
 
     @property
+    def chosen(self) -> Method:
+        """The method itself."""
+        return get_method(self.method)
+
+    @property
     def learned(self) -> bool:
         """Whether the method runs a network."""
-        return self.method == "emrdiff"
+        return self.chosen.prepare is not None
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,8 @@ def project(case: Case, plan: TilePlan, at_once: int = 1, check_edge: int = LARG
     check_edge : int
         Largest edge of the image on which the network is checked, HSI pixels.
     """
-    window = plan.window_shape[0] * plan.window_shape[1]
+    window = math.prod(plan.window_shape)
+    frame, chain = shares(case, plan.tile, plan.window_shape)
     network = network_bytes(case.options) if case.learned else 0
     core = _FLOAT * case.n_hsi * min(plan.tile, plan.target[0]) * min(plan.tile, plan.target[1])
     checked = 0
@@ -147,122 +152,53 @@ def project(case: Case, plan: TilePlan, at_once: int = 1, check_edge: int = LARG
         resident=(WITH_TORCH if case.learned else PLAIN) + network,
         measuring=_measuring(case),
         checking=checked,
-        tile=tile_bytes(case, window, core, _chain_pixels(case, plan) / window),
+        tile=tile_bytes(case, window, core, frame, chain),
         at_once=at_once,
         writing=_writing(case, plan, core),
     )
 
 
-def _chain_pixels(case: Case, plan: TilePlan) -> int:
-    """Pixels of a tile's window on which a chain runs, at most."""
-    margin = REACH + case.ratio * (1 + agreement.MARGIN * case.resampled)
-    rows, cols = (min(plan.tile + 2 * margin, n) for n in plan.window_shape)
-    return rows * cols
+def shares(case: Case, tile: int, window: tuple[int, int]) -> tuple[float, float]:
+    """Shares of a tile's window in which an image is computed, and in which a chain runs."""
+    agreeing = case.ratio * (1 + agreement.MARGIN * case.resampled)
+    frame, chain = (
+        math.prod(min(tile + 2 * (margin + agreeing), n) / n for n in window)
+        for margin in (case.chosen.margin(case.ratio), REACH)
+    )
+    return frame, chain
 
 
-def tile_bytes(case: Case, pixels: int, core: int = 0, share: float = 1.0) -> int:
-    """Bytes of a tile: HR pixels of its window, bytes of its result, share that a chain sees."""
-    bands, msi = case.n_hsi, case.n_msi
-    fusing = _emrdiff(case, share) if case.learned else _CLASSICAL[case.method](case)
-    # Fused window, its means over HSI pixels on the way back, and two sparse matrices.
-    agreeing = 4.5 * bands + 64 if case.resampled else 0
-    reading = 3 * msi + 8
-    per_pixel = _FLOAT * (max(fusing, agreeing, 2 * bands) + reading)
-    fixed = _network_fixed(case.options) if case.learned else 40 * 2**20
-    fusing_bytes = per_pixel * pixels
-    # Result of the core beside its fused window; then its encoded and compressed copies.
-    placing = _FLOAT * bands * pixels + 2 * core
-    return int(SLACK * (max(fusing_bytes, placing, 4 * core) + fixed))
+def tile_bytes(
+    case: Case, pixels: int, core: int = 0, frame: float = 1.0, chain: float = 1.0
+) -> int:
+    """Bytes of a tile.
 
-
-def _bicubic(case: Case) -> float:
-    return case.n_hsi * (1 + 1.2 / case.ratio)
-
-
-def _regression(case: Case) -> float:
-    return case.n_hsi * (3.1 + 1.8 / case.ratio)
-
-
-def _local_regression(case: Case) -> float:
-    # Either the back-projection of the result, or the moments of all pairs of bands at LR.
-    moments = case.n_msi / case.ratio**2
-    return case.n_hsi * max(3.2 + 3.2 / case.ratio + moments, 1 + 10 * moments)
-
-
-def _gaussian_process(case: Case) -> float:
-    # Either the back-projection of the result, or beside it what features are computed from, some
-    # of them at HR and all at LR, twice while they are put together, and what is filtered.
-    features = 85 + 5 * case.n_msi + 350 / case.ratio**2
-    return max(case.n_hsi * (2.2 + 1.2 / case.ratio), case.n_hsi + features)
-
-
-def _emrdiff(case: Case, share: float) -> float:
-    network = _network(case.options)
-    states, guide = network["in_channels"], network["guide_channels"]
-    held = guide + 4 * states + 150 + 24 * network["width"]
-    stages = [case.n_hsi + share * held, (2 + share) * case.n_hsi]
-    if network["universal"]:
-        stages += [_gaussian_process(case), 2 * case.n_hsi + share * 3 * guide]
-    else:
-        stages += [2 * guide + share * (held + guide)]
-        stages += [_gaussian_process(case) + case.n_hsi + guide]
-    # Sums of the samples and of their squares; the deviation on its way to all bands.
-    told = 4 * states if case.options.samples > 1 else 0
-    told += 4 * case.n_hsi + 60 if case.options.uncertainty else 0
-    return told + max(stages)
-
-
-#: Floats per HR pixel of a tile's window.
-_CLASSICAL = {
-    "bicubic": _bicubic,
-    "regression": _regression,
-    "local_regression": _local_regression,
-    "gaussian_process": _gaussian_process,
-}
-
-
-def _network(options: MethodOptions) -> dict[str, Any]:
-    """Shape of the network that weights describe.
-
-    Read from their JSON without torch; checkpoints of the published training, which have none, tell
-    it only once they are loaded.
+    Parameters
+    ----------
+    case : Case
+    pixels : int
+        HR pixels of its window.
+    core : int
+        Bytes of its result.
+    frame, chain : float
+        From `shares`; all of the window by default.
     """
-    path = weights_path(options.weights)
-    try:
-        config = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        network = config["network"]
-        sizes = {name: int(network[name]) for name in ("in_channels", "guide_channels")}
-        width = int(network["width"]) * max((1, *network.get("multipliers", ())))
-        return {**sizes, "width": width, "universal": config["variant"] == "universal"}
-    except FileNotFoundError:
-        return _published(path)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise WeightsError(
-            f"{path.with_suffix('.json').name} does not describe weights of this program "
-            f"({error}): use a file that 'emrdiff train' or 'emrdiff adapt' wrote"
-        ) from None
-
-
-def _published(path: Path) -> dict[str, Any]:
-    from .model.weights import read_config
-
-    network = read_config(path).network
-    return {
-        "in_channels": network.in_channels,
-        "guide_channels": network.guide_channels,
-        "width": network.width,
-        "universal": False,
-    }
+    load = Load(case.n_hsi, case.n_msi, case.ratio, case.options, frame, chain)
+    fusing, image = case.chosen.held(load), frame * case.n_hsi
+    # Fused image, its means over HSI pixels on the way back, and two sparse matrices.
+    agreeing = 4.5 * image + frame * 64 if case.resampled else 0
+    reading = 3 * case.n_msi + 8
+    per_pixel = _FLOAT * (max(fusing, agreeing, 2 * image) + reading)
+    fixed = scratch(case.options) if case.learned else 40 * 2**20
+    fusing_bytes = per_pixel * pixels
+    # Result of the core beside the fused image; then its encoded and compressed copies.
+    placing = _FLOAT * image * pixels + 2 * core
+    return int(SLACK * (max(fusing_bytes, placing, 4 * core) + fixed))
 
 
 def network_bytes(options: MethodOptions) -> int:
     """Weights in memory: twice the file, which may hold half precision."""
     return 2 * weights_path(options.weights).stat().st_size
-
-
-def _network_fixed(options: MethodOptions) -> int:
-    """Scratch of the convolutions, whatever the size of the tile."""
-    return int((32 + 1.6 * _network(options)["width"]) * 2**20)
 
 
 def _measuring(case: Case) -> int:

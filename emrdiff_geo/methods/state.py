@@ -222,8 +222,13 @@ def universal_state(
 def _frame_and_part(hr: np.ndarray, statistics: SceneStatistics, place: Place) -> tuple[Part, Part]:
     """Where in a tile the image is computed, and where the chain runs, whole LR pixels."""
     shape, ratio = hr.shape[1:], statistics.ratio
-    frame, part = (place.around(shape, n, ratio) for n in (max(REACH, MARGIN * ratio), REACH))
+    frame, part = (place.around(shape, n, ratio) for n in (frame_margin(ratio), REACH))
     return frame, part
+
+
+def frame_margin(ratio: int) -> int:
+    """HR pixels around the wanted part of a tile in which the image is computed."""
+    return max(REACH, MARGIN * ratio)
 
 
 def _explained(
