@@ -35,7 +35,7 @@ from emrdiff_geo.sources import ArraySource, WindowSource
 Array = NDArray[np.floating]
 
 # Coarse pixels that are partly nodata would be compared with wholes: they are left out.
-_WHOLE = 0.999
+WHOLE = 0.999
 # Ridge of the fitted response, relative to the mean band variance: about the noise of a good HSI.
 _RIDGE = 1e-3
 
@@ -76,7 +76,7 @@ def _fine(window: Window, ratio: int, halo: int) -> Window:
 
 
 def _degraded(fine: Array, operator: Degradation, halo: int) -> Array:
-    coarse = operator.down_masked(fine, min_weight=_WHOLE)
+    coarse = operator.down_masked(fine, min_weight=WHOLE)
     return coarse[:, halo:-halo, halo:-halo] if halo else coarse
 
 

@@ -13,18 +13,20 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from .consistency import Consistency, consistency
+from .consistency import Consistency
 from .degrade import Degradation
 from .errors import GridError, InputError
 from .grid import BandInfo, Pair, geobox_of, pair_scenes
 from .metrics import as_readable, block_side, blocks, measure
+from .optics import AUTO, describe
+from .pair_consistency import pair_consistency, psf_between
 from .resample import PixelMap
-from .sources import ArraySource, BandsSource, ResampledSource
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 _log = logging.getLogger(__name__)
+
 
 # name: (unit, which way is better)
 _ROWS = {
@@ -144,7 +146,7 @@ def evaluate(
     msi: Any = None,
     border: int = 0,
     response: NDArray[Any] | None = None,
-    psf: Degradation | None = None,
+    psf: str | Degradation = AUTO,
     block: int | None = None,
 ) -> Evaluation:
     """Judge a fused image by a reference, by the images it was made from, or by both.
@@ -164,8 +166,9 @@ def evaluate(
         Pixels left out at each edge in the comparison with the reference.
     response : (s, L) ndarray, optional
         Response of the MSI's bands on those of the result; fitted on the inputs by default.
-    psf : Degradation, optional
-        How the HSI's pixels see the fine grid; the mean over a pixel by default.
+    psf : str or Degradation
+        How the HSI's pixels see the fine grid: ``"gaussian"``, ``"paper"``, ``"area"``, or
+        ``"auto"``, measured on the inputs.
     block : int, optional
         Side of the blocks in pixels.
 
@@ -345,7 +348,7 @@ def _agreement(
     pair: Pair,
     with_msi: bool,
     response: NDArray[Any] | None,
-    psf: Degradation | None,
+    psf: str | Degradation,
     block: int | None,
     notes: list[str],
 ) -> Consistency:
@@ -358,18 +361,11 @@ def _agreement(
     used = _filled_bands([fused, pair.hsi], notes)
     good = used[pair.hsi_bands.good[used]]
     used = good if good.size else used
-    found = consistency(
-        fused[used],
-        pair.ratio,
-        hsi=BandsSource(pair.hsi, used),
-        msi=pair.msi if with_msi else None,
-        response=None if response is None else np.asarray(response)[:, used],
-        offset=pair.offset,
-        psf=psf,
-        block=block,
-    )
-    if isinstance(pair.hsi, ResampledSource):
-        found = _on_own_pixels(found, fused, pair, used)
+    if isinstance(psf, str):
+        psf = psf_between(pair, psf)
+        notes.append(f"PSF between the images: {describe(psf)}.")
+    response = None if response is None else np.asarray(response)[:, used]
+    found = pair_consistency(fused, pair, used, with_msi, response, psf, block)
     per_band = {
         key: _spread(values, used, n_bands) if key.startswith("hsi") else values
         for key, values in found.per_band.items()
@@ -379,13 +375,3 @@ def _agreement(
     full = np.zeros((len(found.response), n_bands))
     full[:, used] = found.response
     return Consistency(found.spectral, found.spatial, per_band, full)
-
-
-def _on_own_pixels(
-    found: Consistency, fused: xr.DataArray, pair: Pair, used: NDArray[np.intp]
-) -> Consistency:
-    """Replace what was measured against a resampled HSI by exact means over the HSI's pixels."""
-    averaged = ResampledSource(ArraySource(fused), pair.target, pair.hsi.source_geobox)
-    own = consistency(BandsSource(averaged, used), 1, hsi=BandsSource(pair.hsi.source, used))
-    per_band = {**found.per_band, **own.per_band}
-    return Consistency(own.spectral, found.spatial, per_band, found.response)

@@ -12,11 +12,12 @@ import logging
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import ndimage
 
 from ._threads import one_blas_thread
 from .degrade import PSFS, Degradation
 from .grid import Pair
-from .optics import PIXELS, principal_axes, seen_window
+from .optics import PIXELS, named_psf, principal_axes
 from .shift import scattered_windows
 from .sources import Source
 from .statistics import SceneStatistics
@@ -33,6 +34,8 @@ PRECISION = 0.02
 LEFT = 0.6
 #: Edge of a window, HSI pixels, and windows that are enough.
 EDGE, ENOUGH = 32, 3
+#: HSI pixels that a PSF reaches, on which nothing may be missing.
+REACH = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +79,7 @@ def made_linear(pair: Pair, statistics: SceneStatistics) -> Pair:
     mean = statistics.msi_mean
     if not (mean > 0).all():
         return pair
-    power = measure_power(pair, statistics.degradation, mean)
+    power = measure_power(pair, statistics)
     if power == 1:
         return pair
     note = (
@@ -88,21 +91,23 @@ def made_linear(pair: Pair, statistics: SceneStatistics) -> Pair:
 
 
 @one_blas_thread()
-def measure_power(pair: Pair, degradation: Degradation, mean: np.ndarray) -> float:
+def measure_power(pair: Pair, statistics: SceneStatistics) -> float:
     """Power of the MSI that the HSI explains best; 1 unless another is far better."""
     # Takes a tenth of a second to load, and workers never measure.
     from scipy.optimize import minimize_scalar
 
     places = scattered_windows(pair.lr_shape, EDGE)
-    found = (_window(pair, *place) for place in places)
+    found = (_window(pair, statistics.good, *place) for place in places)
     windows = list(itertools.islice((w for w in found if w is not None), ENOUGH))
     # A PSF that was measured through a gamma may be a wrong one.
-    optics = {degradation, *(Degradation(pair.ratio, name) for name in PSFS)}
+    optics = {statistics.degradation, *(named_psf(pair, name) for name in PSFS)}
     if sum(int(whole.sum()) for _, whole, _ in windows) < PIXELS:
         return 1.0
 
     def left(power: float) -> float:
-        return min(sum(_unexplained(w, power, o, mean) for w in windows) for o in optics)
+        return min(
+            sum(_unexplained(w, power, o, statistics.msi_mean) for w in windows) for o in optics
+        )
 
     tried = [left(power) for power in POWERS]
     at = int(np.argmin(tried))
@@ -115,13 +120,17 @@ def measure_power(pair: Pair, degradation: Degradation, mean: np.ndarray) -> flo
 
 
 def _window(
-    pair: Pair, rows: slice, cols: slice
+    pair: Pair, good: np.ndarray, rows: slice, cols: slice
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """MSI of a window, HSI pixels ``(h, w)`` of which both images show all, and the HSI's axes."""
-    found = seen_window(pair, rows, cols)
-    if found is None:
+    hsi = pair.hsi.read(rows, cols)[good]
+    msi = pair.msi.read(*(slice(s.start * pair.ratio, s.stop * pair.ratio) for s in (rows, cols)))
+    seen = np.isfinite(msi).all(axis=0)
+    cells = seen.reshape(hsi.shape[1], pair.ratio, hsi.shape[2], pair.ratio).all(axis=(1, 3))
+    whole = ndimage.binary_erosion(cells, np.ones((2 * REACH + 1,) * 2))
+    whole &= np.isfinite(hsi).all(axis=0)
+    if whole.sum() < PIXELS // 2:
         return None
-    hsi, msi, seen, whole = found
     return np.where(seen, msi, 0), whole, principal_axes(hsi[:, whole].astype(np.float64))
 
 

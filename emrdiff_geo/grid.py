@@ -47,6 +47,8 @@ class Pair:
         What was done, in sentences to be logged.
     resampled : bool
         Whether the HSI had to be resampled.
+    scale : (float, float)
+        Height and width of the HSI's own pixels, in pixels of the low-resolution grid.
     """
 
     hsi: Source
@@ -59,6 +61,7 @@ class Pair:
     msi_bands: BandInfo
     notes: tuple[str, ...] = ()
     resampled: bool = False
+    scale: tuple[float, float] = (1.0, 1.0)
 
     @property
     def n_hsi(self) -> int:
@@ -249,6 +252,7 @@ def _pair_grids(sources, boxes, bands, asked: int | None, target: GeoBox | None,
         msi_bands=bands[1],
         notes=(*notes, *spectral),
         resampled=resampled,
+        scale=_scale(onto.jacobian(*centre), ratio) if resampled else (1.0, 1.0),
     )
 
 
@@ -319,6 +323,12 @@ def _whole_pixels(common: shapely.Geometry) -> tuple[int, int, int, int]:
     c0, r0, c1, r1 = common.bounds
     first = math.ceil(r0 - SAME_PIXEL), math.ceil(c0 - SAME_PIXEL)
     return *first, math.floor(r1 + SAME_PIXEL), math.floor(c1 + SAME_PIXEL)
+
+
+def _scale(jacobian: np.ndarray, ratio: int) -> tuple[float, float]:
+    """Height and width of the HSI's pixels over `ratio` pixels of the grid."""
+    width, height = np.linalg.norm(jacobian, axis=1) / ratio
+    return round(float(height), 6), round(float(width), 6)
 
 
 def _hsi_point(hsi: GeoBox, grid: GeoBox, common: shapely.Geometry) -> np.ndarray:

@@ -21,6 +21,7 @@ from .grid import Pair
 from .light import LEAST, disagreement, in_same_light
 from .moments import BlockSums
 from .optics import AUTO, describe, resolve_psf
+from .own_pixels import guided
 from .statistics import (
     BLOCK,
     Block,
@@ -57,8 +58,8 @@ def measure_pair(
 ) -> tuple[Pair, Measured]:
     """Measure a pair: its optics, its statistics, and whether both images show the same light.
 
-    Reads the MSI once and the HSI twice; where the light differs, both two times more, and where
-    the MSI is not linear once more.
+    Reads the MSI once and the HSI twice; where the HSI is resampled both once more, where the light
+    differs two times more, and where the MSI is not linear once more.
 
     Parameters
     ----------
@@ -74,7 +75,8 @@ def measure_pair(
     Returns
     -------
     pair : Pair
-        As given, or with an MSI that agrees better with its HSI.
+        As given, or with an MSI that agrees better with its HSI, and an HSI whose resampling the
+        MSI guided, see `GuidedSource`.
     measured : Measured
         Of that pair; the digests are of the images as they were given.
 
@@ -86,6 +88,9 @@ def measure_pair(
     optics = resolve_psf(pair, psf)
     good = usable_bands(pair, over)
     measured = measure_scene(pair, optics, good, over)
+    if pair.resampled:
+        pair = guided(pair, measured.statistics)
+        measured = replace(measure_scene(pair, optics, good, over), pixels=measured.pixels)
     for change in (made_linear, partial(in_same_light, over=over)) if normalise else ():
         if disagreement(measured.statistics) < LEAST:
             break

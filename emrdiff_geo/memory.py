@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
-from . import agreement
 from ._cog import window_shape
 from ._machine import memory_bytes
 from ._sizes import format_bytes
@@ -160,9 +159,8 @@ def project(case: Case, plan: TilePlan, at_once: int = 1, check_edge: int = LARG
 
 def shares(case: Case, tile: int, window: tuple[int, int]) -> tuple[float, float]:
     """Shares of a tile's window in which an image is computed, and in which a chain runs."""
-    agreeing = case.ratio * (1 + agreement.MARGIN * case.resampled)
     frame, chain = (
-        math.prod(min(tile + 2 * (margin + agreeing), n) / n for n in window)
+        math.prod(min(tile + 2 * (margin + case.ratio), n) / n for n in window)
         for margin in (case.chosen.margin(case.ratio), REACH)
     )
     return frame, chain
@@ -185,10 +183,8 @@ def tile_bytes(
     """
     load = Load(case.n_hsi, case.n_msi, case.ratio, case.options, frame, chain)
     fusing, image = case.chosen.held(load), frame * case.n_hsi
-    # Fused image, its means over HSI pixels on the way back, and two sparse matrices.
-    agreeing = 4.5 * image + frame * 64 if case.resampled else 0
     reading = 3 * case.n_msi + 8
-    per_pixel = _FLOAT * (max(fusing, agreeing, 2 * image) + reading)
+    per_pixel = _FLOAT * (max(fusing, 2 * image) + reading)
     fixed = scratch(case.options) if case.learned else 40 * 2**20
     fusing_bytes = per_pixel * pixels
     # Result of the core beside the fused image; then its encoded and compressed copies.

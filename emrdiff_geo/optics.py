@@ -17,8 +17,8 @@ to 20 dB; with the measured kernel they come within 0.2 dB of the true one.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from dataclasses import replace
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -27,6 +27,8 @@ from ._threads import one_blas_thread
 from .degrade import PSFS, Degradation, cubic
 from .errors import InputError
 from .grid import Pair
+from .own_pixels import OwnPixels
+from .seen import Kernels, seen_at, window_around
 from .shift import scattered_windows
 
 #: Name of the PSF that is measured.
@@ -37,8 +39,6 @@ WIDTHS, OFF_WIDTHS, OFF = (0.3, 0.5, 0.75, 1.0, 1.4, 1.8), (0.5, 1.1), 0.3
 LARGEST, LARGEST_FINE, LEAST = 48, 768, 12
 #: Windows that are enough.
 ENOUGH = 5
-#: HSI pixels that a kernel reaches, on which nothing may be missing.
-REACH = 2
 #: HSI pixels for each component that stands for the HSI's bands, and their range of numbers.
 PER_COMPONENT, COMPONENTS = 40, (4, 30)
 #: Least number of HSI pixels to measure on.
@@ -81,8 +81,20 @@ def resolve_psf(pair: Pair, psf: str) -> Degradation:
     if psf != AUTO:
         if psf not in PSFS:
             raise InputError(f"There is no PSF {psf!r}; use one of {', '.join((AUTO, *PSFS))}.")
+        return named_psf(pair, psf)
+    return measure_psf(pair) or named_psf(pair, PSFS[0])
+
+
+def named_psf(pair: Pair, psf: str) -> Degradation:
+    """A named PSF of the HSI's own pixels, on the low-resolution grid."""
+    if pair.scale == (1, 1):
         return Degradation(pair.ratio, psf)
-    return measure_psf(pair) or Degradation(pair.ratio)
+    if psf == "gaussian":
+        # The modulation at the grid's Nyquist frequency of a Gaussian that is wider by the scale.
+        high, wide = (Degradation(pair.ratio).mtf ** (s * s) for s in pair.scale)
+        return Degradation(pair.ratio, psf, mtf=(high, wide))
+    named = PSFS.index(psf)
+    return Degradation(pair.ratio, tuple(k[named] for k in basis_kernels(pair.ratio, pair.scale)))
 
 
 def describe(degradation: Degradation) -> str:
@@ -112,9 +124,9 @@ def at_ratio(degradation: Degradation, ratio: int) -> Degradation:
     return Degradation(ratio, tuple(finer))
 
 
-def _length(ratio: int) -> int:
+def _length(ratio: int, scale: float = 1.0) -> int:
     """Weights of a kernel that reaches two coarse pixels and a bit, on whole fine pixels."""
-    return 4 * ratio + (4 if ratio % 2 == 0 else 3)
+    return 4 * math.ceil(ratio * scale) + (4 if ratio % 2 == 0 else 3)
 
 
 def _positions(n: int, ratio: int) -> np.ndarray:
@@ -139,11 +151,12 @@ def measure_psf(pair: Pair) -> Degradation | None:
         None where it cannot be told: too few pixels, images that have too little in common. A named
         PSF where it fits about as well as the best kernel, or that is none a sensor could have.
     """
-    kernels = basis_kernels(pair.ratio)
-    total = np.zeros((2, len(kernels) ** 2, len(kernels) ** 2))
+    kernels, own = basis_kernels(pair.ratio, pair.scale), OwnPixels.of(pair)
+    k = len(kernels[0])
+    total = np.zeros((2, k**2, k**2))
     pixels = samples = 0
     edge = max(LEAST, min(LARGEST, LARGEST_FINE // pair.ratio))
-    windows = (_window_forms(pair, *at, kernels) for at in scattered_windows(pair.lr_shape, edge))
+    windows = (_window_forms(pair, own, *at, kernels) for at in scattered_windows(own.shape, edge))
     for forms, n in itertools.islice((w for w in windows if w is not None), ENOUGH):
         total += forms
         pixels, samples = pixels + n, samples + n * pair.n_msi
@@ -154,12 +167,12 @@ def measure_psf(pair: Pair) -> Degradation | None:
         return None
     # A named one that is as good is preferred: it also knows what its borders were padded with.
     named, least = _best_named(total, samples)
-    as_well = left * np.exp(GAIN + 4 * len(kernels) / samples)
-    both = weights @ kernels
+    as_well = left * np.exp(GAIN + 4 * k / samples)
+    both = np.stack([w @ kernel for w, kernel in zip(weights, kernels, strict=True)])
     centres = both @ _positions(both.shape[1], pair.ratio)
     doubtful = np.abs(both).sum(axis=1).max() > WEIGHTS or np.abs(centres).max() > OFFSET
     if least < as_well or doubtful:
-        return Degradation(pair.ratio, named)
+        return named_psf(pair, named)
     return Degradation(pair.ratio, tuple(both))
 
 
@@ -173,11 +186,20 @@ def _best_named(total: np.ndarray, samples: int) -> tuple[str, float]:
     return PSFS[best], left[best]
 
 
-def basis_kernels(ratio: int) -> np.ndarray:
-    """Basis kernels on fine pixels, ``(k, n)``, each with the sum 1; the first is the default."""
-    n = _length(ratio)
-    x = _positions(n, ratio)
-    named = [_middle(Degradation(ratio, psf), n) for psf in PSFS]
+def basis_kernels(ratio: int, scale: tuple[float, float] = (1.0, 1.0)) -> Kernels:
+    """Basis kernels of sum 1 on fine pixels, ``(k, n)`` along each axis; first the default."""
+    n = _length(ratio, max(1.0, *scale))
+    along_y, along_x = (_basis(ratio, n, s) for s in scale)
+    return along_y, along_x
+
+
+def _basis(ratio: int, n: int, scale: float) -> np.ndarray:
+    """Basis kernels ``(k, n)`` for HSI pixels of `scale` times the grid's."""
+    x = _positions(n, ratio) / scale
+    known = _length(ratio)
+    shapes_of_names = [_middle(Degradation(ratio, psf), known) for psf in PSFS]
+    at = _positions(known, ratio)
+    named = [np.interp(x, at, kernel, left=0, right=0) for kernel in shapes_of_names]
     sigma = np.sqrt(8 * np.log(2))
     shapes = [(width, 0.0) for width in WIDTHS]
     shapes += [(width, side * OFF) for width in OFF_WIDTHS for side in (-1, 1)]
@@ -194,54 +216,71 @@ def _middle(degradation: Degradation, n: int) -> np.ndarray:
 
 
 def _window_forms(
-    pair: Pair, rows: slice, cols: slice, kernels: np.ndarray
+    pair: Pair, own: OwnPixels, rows: slice, cols: slice, kernels: Kernels
 ) -> tuple[np.ndarray, int] | None:
     """Quadratic forms of a window and its number of HSI pixels; None with too few of them.
 
     The forms ``(2, k k, k k)`` give, for the weights of products of two kernels, the variance of
     the degraded MSI that the HSI leaves unexplained, and all of it, summed over pixels and bands.
     """
-    found = seen_window(pair, rows, cols)
+    found = seen_window(pair, own, rows, cols, kernels)
     if found is None:
         return None
-    hsi, msi, seen, whole = found
-    n = int(whole.sum())
-    axes = principal_axes(_detail(hsi.astype(np.float64), whole))
-    degraded = _degraded(_standardised(msi, seen), pair.ratio, kernels)
-    forms = np.zeros((2, len(kernels) ** 2, len(kernels) ** 2))
-    for band in degraded:
-        values = _detail(band, whole).reshape(-1, n)
+    n, k = int(found.whole.sum()), len(kernels[0])
+    axes = principal_axes(_detail(found.hsi.astype(np.float64), found.whole))
+    forms = np.zeros((2, k**2, k**2))
+    for band in _standardised(found.msi, found.seen):
+        degraded = seen_at(band[None], found.y, found.x, kernels)[0].astype(np.float64)
+        images = degraded.reshape(*found.whole.shape, k * k).transpose(2, 0, 1)
+        values = _detail(images, found.whole)
         values -= values.mean(axis=1, keepdims=True)
         rest = values - (values @ axes.T) @ axes
         forms += np.stack([rest @ rest.T, values @ values.T])
     return forms, n
 
 
-def seen_window(
-    pair: Pair, rows: slice, cols: slice
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:
-    """Both images of a window of HSI pixels; None with too few of them to measure on.
+@dataclass(frozen=True)
+class SeenWindow:
+    """Both images of a window of the HSI's own pixels.
 
-    Returns
-    -------
-    hsi, msi : ndarray
-        ``(L, h, w)`` bands that are not empty here, and ``(s, r h, r w)``.
+    Attributes
+    ----------
+    hsi : ndarray
+        ``(L, h, w)`` bands that are not empty here.
+    msi : ndarray
+        ``(s, H, W)`` the fine pixels that these see.
+    y, x : ndarray
+        ``(h w,)`` where in the MSI the HSI pixels' centres lie.
     seen, whole : ndarray
-        ``(r h, r w)`` and ``(h, w)`` bool: where the MSI has data, and of which HSI pixels both
-        images show all that a kernel reaches.
+        ``(H, W)`` and ``(h, w)`` bool: where the MSI has data, and of which HSI pixels both images
+        show all that a kernel reaches.
     """
-    r = pair.ratio
-    hsi = pair.hsi.read(rows, cols)[pair.hsi_bands.good]
-    msi = pair.msi.read(*(slice(s.start * r, s.stop * r) for s in (rows, cols)))
+
+    hsi: np.ndarray
+    msi: np.ndarray
+    y: np.ndarray
+    x: np.ndarray
+    seen: np.ndarray
+    whole: np.ndarray
+
+
+def seen_window(
+    pair: Pair, own: OwnPixels, rows: slice, cols: slice, kernels: Kernels
+) -> SeenWindow | None:
+    """Read a window of HSI pixels; None with too few of them to measure on."""
+    hsi = own.read(rows, cols)[pair.hsi_bands.good]
     counts = np.isfinite(hsi).sum(axis=(1, 2))
     if not counts.any():
         return None
     hsi = hsi[counts >= 0.5 * counts.max()]
+    v, u = own.centres(rows, cols)
+    window, y, x = window_around(v.ravel(), u.ravel(), kernels)
+    msi = pair.msi.read(*window)
     seen = np.isfinite(msi).all(axis=0)
-    cells = seen.reshape(hsi.shape[1], r, hsi.shape[2], r).all(axis=(1, 3))
-    whole = ndimage.binary_erosion(cells, np.ones((2 * REACH + 1,) * 2))
-    whole &= np.isfinite(hsi).all(axis=0)
-    return (hsi, msi, seen, whole) if whole.sum() >= PIXELS // 2 else None
+    reached = np.ones((1, kernels[0].shape[1]))
+    missing = seen_at(~seen[None], y, x, (reached, reached))[0, :, 0, 0]
+    whole = (missing == 0).reshape(v.shape) & np.isfinite(hsi).all(axis=0)
+    return SeenWindow(hsi, msi, y, x, seen, whole) if whole.sum() >= PIXELS // 2 else None
 
 
 def _detail(images: np.ndarray, whole: np.ndarray) -> np.ndarray:
@@ -271,17 +310,6 @@ def _standardised(msi: np.ndarray, seen: np.ndarray) -> np.ndarray:
     mean, spread = values.mean(axis=1), values.std(axis=1)
     scaled = (msi - mean[:, None, None]) / np.maximum(spread, 1e-30)[:, None, None]
     return np.where(seen, scaled, 0).astype(np.float32)
-
-
-def _degraded(msi: np.ndarray, ratio: int, kernels: np.ndarray) -> Iterator[np.ndarray]:
-    """Every band by all products of two kernels, ``(k, k, h, w)`` float64."""
-    optics = [Degradation(ratio, tuple(kernel)) for kernel in kernels]
-    h, w = (n // ratio for n in msi.shape[1:])
-    along_y, along_x = (
-        np.stack([o.matrix_down(n, dtype=np.float32) for o in optics]) for n in (h, w)
-    )
-    for band in msi:
-        yield ((along_y @ band)[:, None] @ along_x.transpose(0, 2, 1)).astype(np.float64)
 
 
 def _unexplained(rest: np.ndarray, all_of_it: np.ndarray, weights: np.ndarray) -> float:

@@ -12,17 +12,15 @@ from functools import partial
 import numpy as np
 
 from ._threads import one_blas_thread
-from .agreement import MARGIN, agree_with_hsi
 from .errors import InputError
 from .grid import Pair
 from .measuring import measure_pair
-from .methods import MethodOptions, Part, Place, get_method
-from .methods.options import within
+from .methods import MethodOptions, Place, get_method
 from .methods.regression import filled_hsi
 from .nodata import fill_invalid
 from .optics import AUTO
 from .statistics import Over, SceneStatistics, WaldPair
-from .tiling import Span, Tile, TilePlan, plan_tiles
+from .tiling import Span, TilePlan, plan_tiles
 from .wald import LARGEST, one_ratio_lower
 
 
@@ -77,12 +75,9 @@ class Run:
         valid = valid[tile.inner]
         if valid.any():
             lr = filled_hsi(lr, lr_valid, hr, hr_valid, self.statistics)
-            wanted = self._wanted(tile, hr)
-            fused, *deviation = self._fuse(lr, hr, Place(tile.origin, wanted))
-            fused = agree_with_hsi(fused, self.pair, *tile.in_frame(wanted), self.statistics)
-            core = within(tile.inner, wanted)
-            for image, part in zip((fused, *deviation), np.split(out, parts), strict=True):
-                part[self.statistics.good] = np.where(valid, image[:, *core], np.nan)
+            images = self._fuse(lr, hr, Place(tile.origin, tile.inner))
+            for image, part in zip(images, np.split(out, parts), strict=True):
+                part[self.statistics.good] = np.where(valid, image, np.nan)
         return out
 
     def _fuse(self, lr: np.ndarray, hr: np.ndarray, place: Place) -> tuple[np.ndarray, ...]:
@@ -91,11 +86,6 @@ class Run:
         if self.options.uncertainty and method.with_uncertainty is not None:
             return method.with_uncertainty(*known)
         return (method.fuse_tile(*known),)
-
-    def _wanted(self, tile: Tile, hr: np.ndarray) -> Part:
-        """The tile's core, and around it what its agreement with the HSI's own pixels sees."""
-        margin = MARGIN * self.plan.ratio if self.pair.resampled else 0
-        return Place(tile.origin, tile.inner).around(hr.shape[1:], margin)
 
     def _coarse(self, span: Span) -> slice:
         return slice(span.start // self.plan.ratio, span.stop // self.plan.ratio)

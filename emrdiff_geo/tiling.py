@@ -64,13 +64,6 @@ class Tile:
         """Frame row and column of the window's first pixel."""
         return self.window[0].start, self.window[1].start
 
-    def in_frame(self, part: tuple[slice, slice]) -> tuple[slice, slice]:
-        """Rows and columns of the frame for those of the window."""
-        rows, cols = (
-            slice(o + s.start, o + s.stop) for o, s in zip(self.origin, part, strict=True)
-        )
-        return rows, cols
-
 
 @dataclass(frozen=True)
 class TilePlan:

@@ -58,7 +58,8 @@ def evaluate(context: Context) -> None:
         for path in (args.fused, args.reference, args.hsi, args.msi)
     )
     context.reporter.progress("evaluate", 0, 1)
-    found = judge(fused, reference, ratio=args.ratio, hsi=hsi, msi=msi, border=args.border)
+    options = {"ratio": args.ratio, "border": args.border, **context.given(("psf",))}
+    found = judge(fused, reference, hsi=hsi, msi=msi, **options)
     context.reporter.progress("evaluate", 1, 1)
     fields: dict[str, object] = {}
     if args.figure:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from .. import values
-from .common import command, overwrite, psf, seed, wavelengths
+from .common import command, overwrite, psf, psf_of_pair, seed, wavelengths
 
 
 def add_simulate(commands: argparse._SubParsersAction) -> None:
@@ -51,6 +51,7 @@ def add_evaluate(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--hsi", metavar="HSI", help="hyperspectral input")
     parser.add_argument("--msi", metavar="MSI", help="multispectral input")
+    psf_of_pair(parser)
     parser.add_argument(
         "--border",
         type=values.not_negative,

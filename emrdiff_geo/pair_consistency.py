@@ -1,0 +1,105 @@
+"""Consistency of a result with the pair that it was made from, on whatever grids these lie."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from .consistency import WHOLE, Consistency, consistency, fit_response
+from .degrade import Degradation
+from .grid import Pair
+from .optics import resolve_psf
+from .own_pixels import OwnPixels, SeenSource
+from .seen import kernels_of
+from .sources import ArraySource, BandsSource, WindowSource
+
+#: Fine bands on which a PSF is measured.
+FEW_BANDS = 12
+
+
+def psf_between(pair: Pair, psf: str) -> Degradation:
+    """PSF of a pair, see `resolve_psf`, measured on some of its fine bands.
+
+    A result that stands for the MSI may have hundreds of them.
+    """
+    some = np.unique(np.linspace(0, pair.n_msi - 1, FEW_BANDS).round().astype(int))
+    return resolve_psf(replace(pair, msi=BandsSource(pair.msi, some)), psf)
+
+
+def pair_consistency(
+    fused: xr.DataArray,
+    pair: Pair,
+    used: NDArray[np.intp],
+    with_msi: bool,
+    response: NDArray[Any] | None,
+    psf: Degradation,
+    block: int | None,
+) -> Consistency:
+    """Compare a result with its pair, see `consistency`.
+
+    Parameters
+    ----------
+    fused : xr.DataArray
+        ``(band, y, x)`` on the pair's target.
+    pair : Pair
+    used : ndarray
+        Indices of the HSI's bands to compare.
+    with_msi : bool
+        Whether the pair's MSI is one, and not the result itself.
+    response, psf, block
+        As for `consistency`; the response is that on the bands used.
+    """
+    compared = _on_own_pixels if pair.resampled else _on_the_grid
+    return compared(fused, pair, used, with_msi, response, psf, block)
+
+
+def _on_the_grid(
+    fused: xr.DataArray,
+    pair: Pair,
+    used: NDArray[np.intp],
+    with_msi: bool,
+    response: NDArray[Any] | None,
+    psf: Degradation,
+    block: int | None,
+) -> Consistency:
+    """Consistency where the HSI's pixels are those of the grid."""
+    return consistency(
+        fused[used],
+        pair.ratio,
+        hsi=BandsSource(pair.hsi, used),
+        msi=pair.msi if with_msi else None,
+        response=response,
+        offset=pair.offset,
+        psf=psf,
+        block=block,
+    )
+
+
+def _on_own_pixels(
+    fused: xr.DataArray,
+    pair: Pair,
+    used: NDArray[np.intp],
+    with_msi: bool,
+    response: NDArray[Any] | None,
+    psf: Degradation,
+    block: int | None,
+) -> Consistency:
+    """Consistency with the HSI's own pixels, wherever these lie."""
+    own, kernels = OwnPixels.of(pair), kernels_of(psf)
+    hsi = BandsSource(WindowSource(own.source, *own.first, own.shape), used)
+    row, col = pair.offset
+    framed = WindowSource(ArraySource(fused[used]), -row, -col, pair.hr_shape)
+    spectral = consistency(SeenSource(framed, own, kernels, least=WHOLE), 1, hsi=hsi)
+    if not with_msi:
+        return spectral
+    if response is None:
+        seen = SeenSource(pair.msi, own, kernels, least=WHOLE)
+        response = fit_response(hsi, seen, Degradation(1, "area"))
+    known = {"msi": pair.msi, "response": response, "offset": pair.offset, "block": block}
+    spatial = consistency(fused[used], pair.ratio, **known)
+    per_band = {**spatial.per_band, **spectral.per_band}
+    return Consistency(spectral.spectral, spatial.spatial, per_band, response)

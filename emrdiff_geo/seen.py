@@ -1,0 +1,108 @@
+"""What a coarse pixel sees of a fine image, wherever it lies: sums weighted by the PSF.
+
+`degrade` does the same for grids that nest, where the weights repeat.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .degrade import Degradation
+from .sources import Source
+
+#: Fine pixels that are gathered at once, of all bands.
+GATHERED = 4_000_000
+#: Share of what a pixel sees that must be there.
+SEEN = 0.5
+#: One kernel along y and one along x, each ``(k, m)`` weights on fine pixels around a centre.
+Kernels = tuple[np.ndarray, np.ndarray]
+
+
+def kernels_of(degradation: Degradation) -> Kernels:
+    """The PSF as weights on fine pixels, ``(1, m)`` along each axis."""
+    n = 2 * degradation.reach_down + 1
+    along_y, along_x = (degradation.matrix_down(n, axis)[n // 2][None] for axis in (0, 1))
+    return along_y, along_x
+
+
+def seen_at(image: np.ndarray, y: np.ndarray, x: np.ndarray, kernels: Kernels) -> np.ndarray:
+    """Weighted sums of fine pixels around points.
+
+    Parameters
+    ----------
+    image : ndarray
+        ``(s, H, W)`` without NaN; what lies beyond its edges is 0.
+    y, x : ndarray
+        ``(n,)`` rows and columns; the first pixel's centre is at 0.5.
+    kernels : (ndarray, ndarray)
+        ``(k, m)`` each; between the pixels they were sampled on, kernels are straight lines.
+
+    Returns
+    -------
+    ndarray
+        ``(s, n, k, k)`` float32 for all products of a kernel along y and one along x. The same to
+        the bit, whatever else is asked for.
+    """
+    (i, along_y), (j, along_x) = (_weights(p, k) for p, k in zip((y, x), kernels, strict=True))
+    size = along_y.shape[-1], along_x.shape[-1]
+    image = np.pad(image.astype(np.float32), ((0, 0), (size[0], size[0]), (size[1], size[1])))
+    i = np.clip(i + size[0], 0, image.shape[1] - size[0])
+    j = np.clip(j + size[1], 0, image.shape[2] - size[1])
+    rows, cols = i[:, None] + np.arange(size[0]), j[:, None] + np.arange(size[1])
+    k = along_y.shape[1]
+    out = np.empty((len(image), len(y), k, k), np.float32)
+    step = max(1, GATHERED // (len(image) * size[0] * size[1]))
+    for first in range(0, len(y), step):
+        some = slice(first, first + step)
+        around = image[:, rows[some, :, None], cols[some, None, :]]
+        out[:, some] = along_y[some] @ around @ along_x[some].transpose(0, 2, 1)
+    return out
+
+
+def _weights(at: np.ndarray, kernels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First pixels ``(n,)`` and weights ``(n, k, m + 1)`` of kernels around points of an axis."""
+    m = kernels.shape[1]
+    first = np.floor(at - 0.5 - (m + 1) / 2) + 1
+    part = (first + 0.5 - at + (m + 1) / 2).astype(np.float32)[:, None, None]
+    padded = np.pad(kernels, ((0, 0), (1, 1))).astype(np.float32)
+    weights = (1 - part) * padded[:, :-1] + part * padded[:, 1:]
+    return first.astype(np.int64), weights
+
+
+def window_around(
+    y: np.ndarray, x: np.ndarray, kernels: Kernels
+) -> tuple[tuple[slice, slice], np.ndarray, np.ndarray]:
+    """Window of fine pixels that points see through kernels, and the points in that window."""
+    spans, inside = [], []
+    for at, kernel in zip((y, x), kernels, strict=True):
+        reach = kernel.shape[1] // 2 + 1
+        first = int(np.floor(at.min())) - reach
+        spans.append(slice(first, int(np.ceil(at.max())) + reach))
+        inside.append(at - first)
+    return (spans[0], spans[1]), inside[0], inside[1]
+
+
+def seen_of(
+    source: Source, y: np.ndarray, x: np.ndarray, kernels: Kernels, least: float = SEEN
+) -> np.ndarray:
+    """What points see of a source, ``(s, n)`` float32; NaN where less than a share of it is there.
+
+    Parameters
+    ----------
+    source : Source
+        Of fine pixels.
+    y, x : ndarray
+        ``(n,)`` in its pixels.
+    kernels : (ndarray, ndarray)
+        ``(1, m)`` each.
+    least : float
+        The share, 0..1.
+    """
+    window, y, x = window_around(y, x, kernels)
+    image = source.read(*window)
+    there = np.isfinite(image)
+    together = (there == there[:1]).all()
+    share = seen_at(there[:1] if together else there, y, x, kernels)[..., 0, 0]
+    found = seen_at(np.where(there, image, np.float32(0)), y, x, kernels)[..., 0, 0]
+    enough = share >= least
+    return np.where(enough, found / np.where(enough, share, 1), np.float32(np.nan))
