@@ -15,7 +15,13 @@ from emrdiff_geo.model.bafunet import BAFUNet, NetworkConfig
 from emrdiff_geo.model.weights import ModelConfig, load_state, read_config
 from emrdiff_geo.training import adapt, checkpoint, train, trainer
 from emrdiff_geo.training.batches import batches, turned
-from emrdiff_geo.training.draws import DrawConfig, TrainingScene, draw_pair, state_and_target
+from emrdiff_geo.training.draws import (
+    DrawConfig,
+    TrainingScene,
+    cut_patches,
+    draw_pair,
+    state_and_target,
+)
 from emrdiff_geo.training.scenes import DrawDataset, SceneFile, load_scene
 from emrdiff_geo.training.trainer import TrainConfig, Trainer
 
@@ -159,8 +165,6 @@ def test_training_lowers_the_loss():
 
     class One(torch.utils.data.Dataset):
         def __getitem__(self, index):
-            from emrdiff_geo.training.draws import cut_patches
-
             rng = np.random.default_rng(0)
             return cut_patches(draw_pair(scene, rng, SMALL), rng, SMALL)
 
@@ -301,3 +305,21 @@ def test_a_turned_batch_is_filtered_as_it_was(turn):
     expected = turned(batch | {"x0": filtered(batch)}, turn)["x0"]
     torch.testing.assert_close(filtered(found), expected)
     assert (turn == 0) == torch.equal(found["x0"], batch["x0"])
+
+
+def test_batches_are_turned_on_request(scene_files):
+    scene = load_scene(SceneFile.parse(scene_files[0]))
+
+    class One(torch.utils.data.Dataset):
+        def __getitem__(self, index):
+            rng = np.random.default_rng(index)
+            return cut_patches(draw_pair(scene, rng, SMALL), rng, SMALL)
+
+    options = {"batch": 2, "draws": 2, "workers": 0}
+    plain, moved = (
+        list(itertools.islice(batches(One(), 0, **options, turn=turn), 8)) for turn in (False, True)
+    )
+    assert not all(torch.equal(a["x0"], b["x0"]) for a, b in zip(plain, moved, strict=True))
+    for a, b in zip(plain, moved, strict=True):
+        ways = [turned(a, way)["x0"] for way in range(8)]
+        assert any(torch.equal(way, b["x0"]) for way in ways)

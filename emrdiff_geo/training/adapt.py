@@ -20,7 +20,6 @@ from ..fusion import ImageOrPath, open_pair
 from ..measuring import measure_pair
 from ..methods.emrdiff import check_channels, resolve_device, run_chain
 from ..methods.options import MethodOptions
-from ..methods.state import universal_state
 from ..model.bafunet import BAFUNet
 from ..model.weights import ModelConfig, load_state, read_config, save_weights
 from ..optics import AUTO
@@ -28,7 +27,7 @@ from ..statistics import WaldPair
 from ..wald import LEAST, one_ratio_lower
 from ..weightfiles import digest, weights_path
 from .batches import batches
-from .draws import DrawConfig, Patches, cut_patches
+from .draws import DrawConfig, Patches, patches_of, state_and_target
 from .trainer import Progress, TrainConfig, Trainer
 from .validate import psnr
 
@@ -42,22 +41,15 @@ LEAST_GAIN = 0.02
 
 
 class AdaptDataset(torch.utils.data.Dataset):
-    """Patches of one degraded pair in all orientations; see `DrawDataset`."""
+    """Patches of one degraded pair, whose state is the same for all of them; see `DrawDataset`."""
 
     def __init__(self, draw: WaldPair, usable: np.ndarray, config: DrawConfig, seed: int) -> None:
-        self.draw, self.usable, self.config, self.seed = draw, usable, config, seed
+        self.state, self.x0 = state_and_target(draw, config)
+        self.usable, self.config, self.seed = usable, config, seed
 
     def __getitem__(self, index: int) -> Patches:
         rng = np.random.default_rng((self.seed, index))
-        turns, flip = int(rng.integers(4)), bool(rng.integers(2))
-
-        def turned(image: np.ndarray) -> np.ndarray:
-            image = np.rot90(image, turns, axes=(-2, -1))
-            return np.ascontiguousarray(image[..., ::-1] if flip else image)
-
-        draw = self.draw
-        moved = WaldPair(turned(draw.lr), turned(draw.hr), turned(draw.reference), draw.statistics)
-        return cut_patches(moved, rng, self.config, turned(self.usable))
+        return patches_of(self.state, self.x0, rng, self.config, self.usable)
 
 
 def _held_out(shape: tuple[int, int]) -> np.ndarray:
@@ -156,7 +148,8 @@ def adapt(
         progress=progress,
     )
     # One process: a scene this small is prepared faster than a second one starts.
-    metrics = trainer.run(lambda step: batches(dataset, step, workers=0, device=device))
+    options = {"workers": 0, "device": device, "seed": seed, "turn": True}
+    metrics = trainer.run(lambda step: batches(dataset, step, **options))
     after = metrics.get("psnr", before)
     better = after > before + LEAST_GAIN
     card = trainer.card() if better else config
@@ -200,8 +193,8 @@ def _task(
             "nodata leaves no 16 x 16 HSI pixels in one piece to learn from: fuse with the "
             "unadapted weights"
         )
-    settings = DrawConfig(patch=patch, patches=8)
-    state = universal_state(draw.lr, draw.hr, draw.statistics)
+    dataset = AdaptDataset(draw, usable, DrawConfig(patch=patch, patches=8), seed)
+    state = dataset.state
     judged = valid & held
     floor = psnr(state.start[:, judged], draw.reference[:, judged])
 
@@ -211,7 +204,7 @@ def _task(
         score = psnr(fused[:, judged], draw.reference[:, judged])
         return {"psnr": score, "gain": score - floor}
 
-    return AdaptDataset(draw, usable, settings, seed), measure
+    return dataset, measure
 
 
 def _has_patch(usable: np.ndarray, patch: int) -> bool:

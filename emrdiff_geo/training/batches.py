@@ -78,6 +78,7 @@ def batches(
     device: str = "cpu",
     seed: int = 0,
     reuse: int = 1,
+    turn: bool = False,
 ) -> Iterator[Batch]:
     """Endless batches from an optimiser step on.
 
@@ -103,6 +104,8 @@ def batches(
     reuse : int
         How often a patch is dealt out. More than once: the latest `KEPT` groups stay on the device,
         batches are mixed from all of them, and every batch is turned or mirrored.
+    turn : bool
+        Whether batches are turned or mirrored where patches are not reused.
 
     Raises
     ------
@@ -125,9 +128,10 @@ def batches(
             continue
         rng = np.random.default_rng((seed, number))
         order = pool.order(per_group * batch, rng).reshape(per_group, batch)
-        turns = rng.integers(8, size=per_group) if reuse > 1 else np.zeros(per_group, int)
-        for chosen, turn in zip(order[skip:], turns[skip:], strict=True):
-            yield turned(pool.take(chosen), int(turn))
+        ways = 8 if turn or reuse > 1 else 1
+        turns = rng.integers(ways, size=per_group)
+        for chosen, way in zip(order[skip:], turns[skip:], strict=True):
+            yield turned(pool.take(chosen), int(way))
         skip = 0
 
 

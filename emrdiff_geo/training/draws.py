@@ -304,7 +304,17 @@ def cut_patches(
     usable: np.ndarray | None = None,
 ) -> Patches:
     """Random patches of a draw, only of the pixels ``usable (H, W)`` if given."""
-    state, x0 = state_and_target(draw, config)
+    return patches_of(*state_and_target(draw, config), rng, config, usable)
+
+
+def patches_of(
+    state: ChainState,
+    x0: np.ndarray,
+    rng: np.random.Generator,
+    config: DrawConfig,
+    usable: np.ndarray | None = None,
+) -> Patches:
+    """Random patches of what `state_and_target` gives, see `cut_patches`."""
     weight = state.mask / np.float32(1 if config.fixed_sensor else _prior_error(state, x0))
     p = config.patch
     corners = _corners(state.edge.shape, usable, rng, config)
