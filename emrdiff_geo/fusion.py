@@ -11,9 +11,9 @@ import dask.array as da
 import numpy as np
 import rioxarray  # noqa: F401  (results promise the .rio accessor)
 import xarray as xr
-from odc.geo.xr import xr_coords
 
 from ._layout import check_stored
+from ._normalise import grid_coords
 from ._process import give_back
 from .coregister import registered_pair
 from .errors import InputError
@@ -171,7 +171,7 @@ def _dataset(run: Run, image: da.Array, provenance: Provenance) -> xr.Dataset:
     if pair.target is None:
         coords |= {d: np.arange(n) for d, n in zip("yx", pair.shape, strict=True)}
     else:
-        coords |= xr_coords(pair.target, crs_coord_name="spatial_ref")
+        coords |= grid_coords(pair.target)
         attrs["grid_mapping"] = "spatial_ref"
     dims = ("band", "y", "x")
     variables = {"image": (dims, image[: pair.n_hsi], attrs)}

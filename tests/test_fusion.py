@@ -8,7 +8,7 @@ import pytest
 import rasterio
 import torch
 import xarray as xr
-from scenes import dataset, pair
+from scenes import WAVELENGTHS, dataset, pair, reference_cube, simulated
 from scipy import ndimage
 
 from emrdiff_geo.errors import EmrdiffError, GridError, InputError, MethodError, OutputError
@@ -19,6 +19,7 @@ from emrdiff_geo.model.bafunet import BAFUNet, NetworkConfig
 from emrdiff_geo.model.weights import ModelConfig, save_weights
 from emrdiff_geo.nodes import NODES_NM
 from emrdiff_geo.readers import open_hsi
+from emrdiff_geo.sinks import write_dataset
 
 
 @pytest.fixture(scope="module")
@@ -197,6 +198,19 @@ def test_files_carry_grid_wavelengths_and_provenance(scene, tmp_path):
     np.testing.assert_allclose(open_hsi(tif)["wavelength"], hsi["wavelength"], atol=0.01)
     assert events[0] == ProgressEvent("statistics", 0, 1, "measuring the scene")
     assert [e.done for e in events if e.stage == "fuse"] == [0, 1, 2, 3, 4]
+
+
+def test_a_result_in_degrees_is_placed_like_its_msi(tmp_path):
+    cube = reference_cube(48, 48)
+    lr, hr, _ = simulated(cube, 4)
+    degrees = {"crs": "EPSG:4326", "corner": (13.0, 52.0)}
+    hsi, msi = dataset(lr, 4e-4, WAVELENGTHS, **degrees), dataset(hr, 1e-4, **degrees)
+    fused = fuse(hsi, msi, method="regression")
+    assert set(fused.sizes) == {"band", "y", "x"}
+    assert fused["image"].odc.geobox == msi["image"].odc.geobox
+    with rasterio.open(write_dataset(fused, tmp_path / "out.tif")) as file:
+        assert file.crs.to_epsg() == 4326
+        assert file.transform.almost_equals(msi["image"].odc.geobox.affine, 1e-12)
 
 
 def test_an_existing_file_is_kept_and_a_failed_run_leaves_nothing(scene, tmp_path):
