@@ -244,10 +244,13 @@ def fuse_to_file(
     chosen = FusionOptions(**options, uncertainty=uncertainty is not None)
     check_options(chosen)
     check_stored(dtype, scale, offset)
-    out = check_output(out, overwrite=overwrite)
+    inputs = hsi, msi
+    out = check_output(out, overwrite=overwrite, inputs=inputs)
     check_leftover(out, resume=resume, overwrite=overwrite)
     if uncertainty is not None:
-        uncertainty = check_twin(out, uncertainty, overwrite=overwrite, resume=resume)
+        uncertainty = check_twin(
+            out, uncertainty, overwrite=overwrite, resume=resume, inputs=inputs
+        )
     stored = {"dtype": dtype, "scale": scale, "offset": offset}
     stored |= {"overwrite": overwrite, "resume": resume}
     with connected(scheduler) as workers:

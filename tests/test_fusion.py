@@ -18,7 +18,7 @@ from emrdiff_geo.methods.state import universal_channels
 from emrdiff_geo.model.bafunet import BAFUNet, NetworkConfig
 from emrdiff_geo.model.weights import ModelConfig, save_weights
 from emrdiff_geo.nodes import NODES_NM
-from emrdiff_geo.readers import open_hsi
+from emrdiff_geo.readers import open_hsi, open_msi
 from emrdiff_geo.sinks import write_dataset
 
 
@@ -228,6 +228,28 @@ def test_an_existing_file_is_kept_and_a_failed_run_leaves_nothing(scene, tmp_pat
         fuse_to_file(hsi, msi, out, method="bicubic", tile=48, overwrite=True, progress=stop)
     assert out.read_bytes() == b"precious"
     assert list(tmp_path.iterdir()) == [out]
+
+
+@pytest.mark.parametrize("suffix", ["tif", "zarr"])
+def test_an_input_is_never_replaced_by_the_result(scene, tmp_path, suffix):
+    hsi, msi, _ = scene
+    kept = write_dataset(msi, tmp_path / f"msi.{suffix}")
+    options = {"method": "bicubic", "overwrite": True}
+    with pytest.raises(OutputError, match="is an input"):
+        fuse_to_file(hsi, kept, kept, **options)
+    with pytest.raises(OutputError, match="is an input"):
+        fuse_to_file(hsi, str(kept), tmp_path / "." / kept.name, **options)
+    sigma = {"method": "emrdiff", "samples": 2, "uncertainty": kept, "overwrite": True}
+    with pytest.raises(OutputError, match="is an input"):
+        fuse_to_file(hsi, kept, tmp_path / "out.tif", **sigma)
+    assert open_msi(kept).sizes["band"] == 4
+
+
+def test_an_image_that_xarray_has_opened_is_an_input_too(scene, tmp_path):
+    hsi, msi, _ = scene
+    kept = write_dataset(msi, tmp_path / "msi.zarr")
+    with pytest.raises(OutputError, match="is an input"):
+        fuse_to_file(hsi, xr.open_zarr(kept), kept, method="bicubic", overwrite=True)
 
 
 def test_plan_reads_no_pixel(scene):
