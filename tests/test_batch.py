@@ -111,6 +111,24 @@ def test_a_result_made_differently_is_neither_taken_nor_replaced(suffix, folder,
     assert read_provenance(folder / f"a.{suffix}").parameters["tile"] == 32
 
 
+@pytest.mark.parametrize("suffix", ["tif", "zarr"])
+def test_a_result_stored_differently_is_not_taken(suffix, folder, capsys):
+    header = "hsi,msi,out,method,dtype,scale,offset"
+    row = f"hsi.tif,msi.tif,a.{suffix},regression,"
+    assert run("batch", manifest(folder, row + "int16,0.1,2", header=header)) == 0
+    capsys.readouterr()
+    assert run("batch", manifest(folder, row + "int16,0.1,2", header=header)) == 0
+    assert "skipped" in capsys.readouterr().out
+    for other, words in {
+        ",,": "dtype int16 instead of float32",
+        "int16,0.5,2": "scale 0.1 instead of 0.5",
+        "int16,0.1,": "offset 2 instead of 0",
+        "int16,,": "int16 needs a scale",
+    }.items():
+        assert run("batch", manifest(folder, row + other, header=header)) == 1
+        assert words in capsys.readouterr().err
+
+
 def test_what_is_no_result_is_never_taken_for_one(folder, capsys):
     (folder / "a.tif").write_text("mine")
     shutil.copy(folder / "msi.tif", folder / "b.tif")
