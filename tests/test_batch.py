@@ -270,6 +270,20 @@ def test_paths_are_relative_to_the_manifest(tmp_path):
     assert (first.weights, second.weights) == (str(tmp_path / "mine.safetensors"), "universal")
 
 
+def test_colons_in_a_name_make_it_none_of_gdal(tmp_path):
+    path = manifest(
+        tmp_path,
+        'h_2020-01-01T10:30:00.tif,"HDF5:""/data/f.h5"":cube",out_2020-01-01T10:30:00.tif',
+        "S2A_20200101T10:30:00.tif,NETCDF:/data/f.nc:cube,b.tif",
+        header="hsi,msi,out",
+    )
+    first, second = (row.parsed(False) for row in read_manifest(path))
+    assert first.hsi == str(tmp_path / "h_2020-01-01T10:30:00.tif")
+    assert first.out == str(tmp_path / "out_2020-01-01T10:30:00.tif")
+    assert second.hsi == str(tmp_path / "S2A_20200101T10:30:00.tif")
+    assert (first.msi, second.msi) == ('HDF5:"/data/f.h5":cube', "NETCDF:/data/f.nc:cube")
+
+
 def test_switches_are_yes_or_no(tmp_path):
     path = manifest(
         tmp_path, "a,b,c.tif,yes", "a,b,d.tif,0", "a,b,e.tif,maybe", header="hsi,msi,out,force"

@@ -7,6 +7,7 @@ import contextlib
 import csv
 import io
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,11 @@ VALUES = (
     "offset",
 )
 SWITCHES = ("no-self-check", "no-normalise", "coregister", "force", "resume")
+#: Names that are for GDAL or for a network: they are no paths on this disk.
+_NO_PATH = re.compile(
+    r'.*://|/vsi|[A-Z][A-Z0-9_]+:"|'
+    r"(NETCDF|HDF[45]\w*|GTIFF_(DIR|RAW)|ZARR|SENTINEL[12]_\w+|NITF_IM|PDS4|DERIVED_SUBDATASET):"
+)
 _YES, _NO = ("1", "yes", "true", "x"), ("", "0", "no", "false")
 
 
@@ -64,8 +70,7 @@ class Row:
     def path(self, column: str) -> str:
         """Path of a column, from the manifest's folder on."""
         text = self.cells[column]
-        named_by_gdal = "://" in text or text.startswith("/vsi") or text.count(":") > 1
-        return text if named_by_gdal else str(self.folder / text)
+        return text if _NO_PATH.match(text) else str(self.folder / text)
 
     def parsed(self, overwrite: bool) -> argparse.Namespace:
         """Arguments of the ``fuse`` that this row stands for.
