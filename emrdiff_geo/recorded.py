@@ -17,8 +17,9 @@ from ._zarr import IMAGE
 from .fusion import FusionOptions
 from .metadata import Provenance, file_name
 
-#: Options that do not change a result, or of which the run records what they became.
-_FREE = ("device", "force", "memory", "weights", "seed", "ratio", "uncertainty")
+#: Options that do not change a result, or of which the run records what they became: the variant is
+#: that of the weights.
+_FREE = ("device", "force", "memory", "weights", "seed", "ratio", "uncertainty", "variant")
 
 
 def read_provenance(path: str | Path) -> Provenance | None:
@@ -101,7 +102,7 @@ def differences(made: Provenance, hsi: str, msi: str, options: FusionOptions) ->
         wanted["ratio"], recorded["ratio"] = options.ratio, made.ratio
     if made.weights_digest is None:
         # A method that learned nothing takes no steps and leaves nothing to check.
-        wanted = {k: v for k, v in wanted.items() if k not in ("steps", "variant", "self_check")}
+        wanted = {k: v for k, v in wanted.items() if k not in ("steps", "self_check")}
     else:
         wanted |= {"seed": options.seed, "weights": _digest(options.weights)}
         recorded |= {"seed": made.seed, "weights": made.weights_digest}
