@@ -250,9 +250,11 @@ def test_a_manifest_that_is_not_there_or_no_text(tmp_path, capsys):
     assert "CSV file in UTF-8" in capsys.readouterr().err
 
 
-def test_spreadsheets_write_marks_and_semicolons(tmp_path):
+@pytest.mark.parametrize("delimiter", [";", "\t", ","])
+def test_spreadsheets_write_marks_delimiters_and_empty_columns(delimiter, tmp_path):
     path = tmp_path / "jobs.csv"
-    path.write_bytes("\ufeffhsi;msi;out;seed\r\na;b;c.tif;\r\n;;;\r\n".encode())
+    text = "\ufeffhsi;msi;out;seed; ;\r\na;b;c.tif;;;\r\n;;;;;\r\n"
+    path.write_bytes(text.replace(";", delimiter).encode())
     (row,) = read_manifest(path)
     assert row.cells == {"hsi": "a", "msi": "b", "out": "c.tif"}
     assert row.parsed(False).hsi == str(tmp_path / "a")

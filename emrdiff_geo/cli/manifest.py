@@ -117,7 +117,7 @@ def _fuse_arguments(words: list[str]) -> argparse.Namespace:
 
 
 def read_manifest(path: str | Path) -> list[Row]:
-    """Read a manifest: UTF-8, a header, commas or semicolons.
+    """Read a manifest: UTF-8, a header; commas, semicolons or tabs.
 
     Raises
     ------
@@ -127,10 +127,12 @@ def read_manifest(path: str | Path) -> list[Row]:
     """
     path = Path(path)
     header, *lines = _table(path)
-    columns = [_column(name) for name in header[1]]
-    _check_columns(path.name, columns, header[1])
+    written = _without_empty_end(header[1])
+    columns = [_column(name) for name in written]
+    _check_columns(path.name, columns, written)
     rows = []
     for line, cells in lines:
+        cells = _without_empty_end(cells)
         if len(cells) > len(columns):
             raise InputError(
                 f"line {line} of {path.name} has {len(cells)} cells and the header "
@@ -149,7 +151,7 @@ def _table(path: Path) -> list[tuple[int, list[str]]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
         first = text.partition("\n")[0]
-        delimiter = ";" if ";" in first and "," not in first else ","
+        delimiter = next((mark for mark in ",;\t" if mark in first), ",")
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         lines = [(reader.line_num, cells) for cells in reader if any(c.strip() for c in cells)]
     except FileNotFoundError:
@@ -162,6 +164,11 @@ def _table(path: Path) -> list[tuple[int, list[str]]]:
     if not lines:
         raise InputError(f"{path.name} is empty: give it the columns {', '.join(REQUIRED)}.")
     return lines
+
+
+def _without_empty_end(cells: list[str]) -> list[str]:
+    """Spreadsheets write empty columns that were in use once."""
+    return cells[: max((n for n, text in enumerate(cells, 1) if text.strip()), default=0)]
 
 
 def _column(name: str) -> str:
