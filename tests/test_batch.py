@@ -203,6 +203,16 @@ def test_brackets_in_a_name_are_no_markup(folder, capsys):
     assert "[/a].tif" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("memory", "keeps"), [("", True), ("2GB", False)])
+def test_freed_memory_is_kept_only_where_no_row_bounds_it(folder, monkeypatch, memory, keeps):
+    calls = []
+    for module in ("emrdiff_geo.cli", "emrdiff_geo.cli.batching"):
+        monkeypatch.setattr(f"{module}.keep_freed", lambda: calls.append(1))
+    rows = "nothing.tif,msi.tif,a.tif,", f"nothing.tif,msi.tif,b.tif,{memory}"
+    assert run("batch", manifest(folder, *rows, header="hsi,msi,out,memory")) == 1
+    assert bool(calls) == keeps
+
+
 def test_cancelling_keeps_what_is_done(folder, monkeypatch, capsys):
     from emrdiff_geo.cli import batching
 

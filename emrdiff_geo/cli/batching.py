@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from .._layout import check_stored
+from .._process import keep_freed
 from ..errors import OutputError
 from .context import DONE, FAILED, Context
 from .fusing import STORED, fuse_options, fuse_pair
@@ -44,6 +45,8 @@ def batch(context: Context) -> int:
     """Fuse the pairs of a manifest."""
     args, report = context.args, context.reporter
     rows = read_manifest(args.manifest)
+    if not any("memory" in row.cells for row in rows):
+        keep_freed()
     context.working = True
     outcomes = []
     for number, row in enumerate(rows, 1):
