@@ -14,12 +14,12 @@ import zarr
 from ._cog import PROVENANCE_TAG
 from ._output import GEOTIFF_SUFFIXES
 from ._zarr import IMAGE
-from .fusion import FusionOptions
 from .metadata import Provenance, file_name
+from .options import NAMED, NO_EFFECT, FusionOptions
 
 #: Options that do not change a result, or of which the run records what they became: the variant is
 #: that of the weights.
-_FREE = ("device", "force", "memory", "weights", "seed", "ratio", "uncertainty", "variant")
+_FREE = (*NO_EFFECT, *NAMED, "device", "uncertainty", "variant")
 
 
 def read_provenance(path: str | Path) -> Provenance | None:

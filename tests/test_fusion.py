@@ -166,6 +166,10 @@ def test_data_arrays_and_arrays_without_crs_work_too(scene):
         array.attrs.pop("grid_mapping", None)
     bare = fuse(*plain, method="regression")["image"]
     assert "spatial_ref" not in bare.coords
+    arrays = fuse(hsi["image"].values, msi["image"].data, method="regression")["image"]
+    np.testing.assert_array_equal(arrays.values, bare.values)
+    with pytest.raises(InputError, match=r"shape \(24, 32\): it has to be \(band, y, x\)"):
+        fuse(hsi["image"].values[0], msi)
     np.testing.assert_allclose(bare.values, result["image"].values, rtol=1e-6)
 
 
@@ -277,6 +281,37 @@ def test_a_pair_that_does_not_overlap_is_refused(scene):
     far = far.assign_coords(x=far["x"] + 1e5)
     with pytest.raises(GridError):
         fuse(far, msi)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"ratio": float("nan")}, "ratio=nan is not a whole number"),
+        ({"ratio": 4.5}, "ratio=4.5 is not"),
+        ({"tile": "64"}, "tile='64' is not"),
+        ({"mehtod": "bicubic"}, "no option mehtod: did you mean method"),
+        ({"zebra": 1}, "choose from method, weights"),
+    ],
+)
+def test_options_that_are_none_are_told_in_a_sentence(scene, options, words):
+    for ask in (fuse, plan_fusion):
+        with pytest.raises(InputError, match=words):
+            ask(*scene[:2], **options)
+
+
+def test_options_of_files_can_be_misspelt_too(scene, tmp_path):
+    with pytest.raises(InputError, match="did you mean overwrite"):
+        fuse_to_file(*scene[:2], tmp_path / "out.tif", overwite=True)
+
+
+def test_whole_numbers_of_any_type_are_taken(scene):
+    hsi, msi, _ = scene
+    options = {"seed": 3, "ratio": 4, "tile": 64, "steps": 2}
+    plain = fuse(hsi, msi, **options, device="cpu")
+    others = {"seed": np.int64(3), "ratio": 4.0, "tile": np.float32(64), "steps": np.int8(2)}
+    found = fuse(hsi, msi, **others, device="cpu")
+    assert found.attrs == plain.attrs
+    np.testing.assert_array_equal(found["image"], plain["image"])
 
 
 def test_every_error_is_one_of_ours(scene):
