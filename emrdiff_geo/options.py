@@ -89,8 +89,10 @@ class FusionOptions:
     memory: str | int | None = None
 
     def __post_init__(self) -> None:
-        for name in _WHOLE:
-            object.__setattr__(self, name, whole(name, getattr(self, name)))
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if f.name in _WHOLE and value is not f.default:
+                object.__setattr__(self, f.name, whole(f.name, value))
 
     @classmethod
     def of(cls, options: Mapping[str, Any], *beside: str) -> FusionOptions:
@@ -117,15 +119,15 @@ class FusionOptions:
         return MethodOptions(**own)
 
 
-def whole(name: str, value: Any) -> int | None:
-    """A whole number of any type as an int; None stays None.
+def whole(name: str, value: Any) -> int:
+    """A whole number of any type as an int.
 
     Raises
     ------
     InputError
         If it is none.
     """
-    if value is None or isinstance(value, int):
+    if isinstance(value, int):
         return value
     if not isinstance(value, Real) or not float(value).is_integer():
         raise InputError(f"{name}={value!r} is not a whole number: pass an int")

@@ -55,7 +55,8 @@ def open_pair(
 ) -> tuple[Pair, tuple[str, ...]]:
     """Open and pair two images from headers alone, and name them; see `open_images`."""
     hsi, msi, names = open_images(hsi, msi, wavelengths)
-    return pair_scenes(hsi, msi, ratio=whole("ratio", ratio)), names
+    ratio = None if ratio is None else whole("ratio", ratio)
+    return pair_scenes(hsi, msi, ratio=ratio), names
 
 
 def plan_fusion(

@@ -289,6 +289,7 @@ def test_a_pair_that_does_not_overlap_is_refused(scene):
         ({"ratio": float("nan")}, "ratio=nan is not a whole number"),
         ({"ratio": 4.5}, "ratio=4.5 is not"),
         ({"tile": "64"}, "tile='64' is not"),
+        ({"seed": None}, "seed=None is not"),
         ({"mehtod": "bicubic"}, "no option mehtod: did you mean method"),
         ({"zebra": 1}, "choose from method, weights"),
     ],
