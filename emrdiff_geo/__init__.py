@@ -14,6 +14,7 @@ from . import accessor as accessor
 if TYPE_CHECKING:
     from .evaluation import evaluate
     from .fusion import fuse, fuse_to_file, plan_fusion
+    from .plan import FusionPlan
     from .readers import open_hsi, open_msi
     from .sensors import load_response
     from .simulation import simulate, write_pair
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "FusionPlan",
     "adapt",
     "evaluate",
     "fuse",
@@ -38,6 +40,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "FusionPlan": "plan",
     "adapt": "training",
     "evaluate": "evaluation",
     "fuse": "fusion",

@@ -38,7 +38,7 @@ _DEGREES = {"lat", "latitude", "lon", "longitude"}
 
 
 def normalise(
-    obj: xr.Dataset | xr.DataArray,
+    obj: xr.Dataset | xr.DataArray | np.ndarray | da.Array,
     *,
     variable: str | None = None,
     wavelengths: Any = None,
@@ -101,12 +101,16 @@ def grid_coords(geobox: GeoBox) -> dict[Hashable, Any]:
 
 
 def _cube(obj: Any, variable: str | None, name: str) -> xr.DataArray:
+    if isinstance(obj, np.ndarray | da.Array):
+        if obj.ndim != 3:
+            raise InputError(f"{name} has the shape {obj.shape}: it has to be (band, y, x).")
+        return xr.DataArray(obj, dims=("band", "y", "x"))
     if isinstance(obj, xr.DataArray):
         return _without_singletons(obj, name)
     if not isinstance(obj, xr.Dataset):
         raise InputError(
             f"{name} is a {type(obj).__name__}: give an xarray Dataset or DataArray, for example "
-            "from open_hsi(path)."
+            "from open_hsi(path), or an array (band, y, x)."
         )
     if variable is not None:
         if variable not in obj:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
@@ -18,8 +19,16 @@ GEOTIFF_SUFFIXES = (".tif", ".tiff")
 ZARR_SUFFIXES = (".zarr",)
 
 
-def check_output(path: str | Path, *, overwrite: bool = False) -> Path:
+def check_output(path: str | Path, *, overwrite: bool = False, inputs: Sequence[Any] = ()) -> Path:
     """Check that a result can be written to `path`, before any work is done for it.
+
+    Parameters
+    ----------
+    path : path
+    overwrite : bool
+        Whether an existing result may be replaced.
+    inputs : sequence, optional
+        What the result is made from, see `check_no_input`.
 
     Returns
     -------
@@ -29,8 +38,9 @@ def check_output(path: str | Path, *, overwrite: bool = False) -> Path:
     Raises
     ------
     OutputError
-        Unknown suffix, an existing file without `overwrite`, a folder that is missing or that may
-        not be written to, something at `path` that is no image and must not be replaced.
+        Unknown suffix, an existing file without `overwrite`, one of the inputs, a folder that is
+        missing or that may not be written to, something at `path` that is no image and must not
+        be replaced.
     """
     path = Path(path)
     if path.suffix.lower() not in GEOTIFF_SUFFIXES + ZARR_SUFFIXES:
@@ -43,10 +53,40 @@ def check_output(path: str | Path, *, overwrite: bool = False) -> Path:
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise OutputError(f"no permission to write in {path.parent}: choose another folder")
     if os.path.lexists(path):
+        check_no_input(path, *inputs)
         if not overwrite:
-            raise OutputError(f"{path} exists: choose another name or allow to overwrite it")
+            raise OutputError(
+                f"{path} exists: choose another name, or pass --overwrite (in Python "
+                "overwrite=True)"
+            )
         _check_replaceable(path)
     return path
+
+
+def check_no_input(path: str | Path, *inputs: Any) -> None:
+    """Refuse to replace what a result is made from.
+
+    Parameters
+    ----------
+    path : path
+        Of the result.
+    inputs : path, xr.Dataset or xr.DataArray
+        An image counts as the file that xarray read it from, where its encoding names that.
+
+    Raises
+    ------
+    OutputError
+        If the result would replace an input, or a store that holds one.
+    """
+    for given in inputs:
+        source = getattr(given, "encoding", {}).get("source") or given
+        if isinstance(source, str | Path) and os.path.exists(path) and _is_within(source, path):
+            raise OutputError(f"{path} is an input: give the result another name")
+
+
+def _is_within(file: str | Path, folder: str | Path) -> bool:
+    file = Path(file).absolute()
+    return any(os.path.exists(p) and os.path.samefile(p, folder) for p in (file, *file.parents))
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from .degrade import Degradation
 from .errors import InputError
-from .metrics import ArrayWindows, as_readable, block_side, blocks, spectral_angle
+from .metrics import as_readable, block_side, blocks, spectral_angle
+from .sources import ArraySource
 
 Array = NDArray[np.floating]
 
@@ -120,7 +121,7 @@ def picture(image: Any, bands: tuple[int, ...], step: int) -> Array:
     """Some bands of an image as float32 (bands, h, w), averaged over cells of `step` pixels."""
     chosen = list(bands)
     source = as_readable(image)
-    if isinstance(source, ArrayWindows):  # bands that are not shown need not be read
+    if isinstance(source, ArraySource):  # bands that are not shown need not be read
         return reduced(source.image[chosen], step, lambda block: block, count=len(chosen))
     return reduced(source, step, lambda block: block[chosen], count=len(chosen))
 

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from emrdiff_geo.degrade import Degradation
 from emrdiff_geo.errors import InputError
 from emrdiff_geo.metrics import (
-    ArrayWindows,
     PairMoments,
     Window,
     as_readable,
@@ -30,7 +29,7 @@ from emrdiff_geo.metrics import (
     spectral_angle,
 )
 from emrdiff_geo.moments import Moments
-from emrdiff_geo.sources import ArraySource, WindowSource
+from emrdiff_geo.sources import WindowSource
 
 Array = NDArray[np.floating]
 
@@ -66,7 +65,6 @@ def _placed(
 ) -> WindowSource:
     """An image at an offset in a frame of `size` pixels, NaN around it."""
     source = as_readable(image)
-    source = ArraySource(source.image) if isinstance(source, ArrayWindows) else source
     return WindowSource(source, -offset[0], -offset[1], size or source.shape[1:])
 
 

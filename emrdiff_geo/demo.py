@@ -19,8 +19,8 @@ import numpy as np
 import xarray as xr
 from affine import Affine
 from odc.geo.geobox import GeoBox
-from odc.geo.xr import xr_coords
 
+from ._normalise import grid_coords
 from .errors import InputError, OutputError
 from .evaluation import evaluate
 from .fusion import ProgressEvent, fuse, fuse_to_file
@@ -76,7 +76,7 @@ def indian_pines() -> xr.Dataset:
         "wavelength": ("band", centres, {**nm, "standard_name": "radiation_wavelength"}),
         "fwhm": ("band", np.full(len(cube), FWHM), nm),
         "good_band": ("band", np.ones(len(cube), bool)),
-        **xr_coords(box, crs_coord_name="spatial_ref"),
+        **grid_coords(box),
     }
     attrs = {"grid_mapping": "spatial_ref"}
     image = xr.DataArray(cube, dims=("band", "y", "x"), coords=coords, attrs=attrs)

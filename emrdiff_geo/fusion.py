@@ -11,9 +11,9 @@ import dask.array as da
 import numpy as np
 import rioxarray  # noqa: F401  (results promise the .rio accessor)
 import xarray as xr
-from odc.geo.xr import xr_coords
 
 from ._layout import check_stored
+from ._normalise import grid_coords
 from ._process import give_back
 from .coregister import registered_pair
 from .errors import InputError
@@ -22,10 +22,10 @@ from .fingerprint import fingerprint
 from .grid import pair_scenes
 from .metadata import Provenance
 from .optics import describe
+from .options import NAMED, NO_EFFECT, FusionOptions
 from .pipeline import Run, prepare_run
 from .plan import FusionPlan
 from .planning import (
-    FusionOptions,
     ImageOrPath,
     calibrated,
     check_options,
@@ -53,8 +53,8 @@ __all__ = [
 
 #: In the provenance of a companion, so that nobody takes it for an image.
 UNCERTAINTY_NOTE = "The values are the standard deviation of the error of the fused image."
-#: Options that the provenance names by themselves, or that change nothing.
-_RECORDED_ELSEWHERE = ("weights", "seed", "ratio", "force", "memory")
+#: Arguments of `fuse_to_file` beside the options.
+_OF_FILES = ("overwrite", "resume", "scheduler", "dtype", "scale", "offset", "progress")
 
 
 def _prepare(
@@ -86,7 +86,7 @@ def _prepare(
 
 
 def _provenance(run: Run, options: FusionOptions, inputs: tuple[str, ...]) -> Provenance:
-    used = {k: v for k, v in asdict(options).items() if k not in _RECORDED_ELSEWHERE}
+    used = {k: v for k, v in asdict(options).items() if k not in (*NAMED, *NO_EFFECT)}
     learned = bool(run.options.digest)
     if learned:
         used["steps"] = run.options.steps
@@ -115,9 +115,9 @@ def fuse(hsi: ImageOrPath, msi: ImageOrPath, **options: Any) -> xr.Dataset:
 
     Parameters
     ----------
-    hsi : xr.Dataset, xr.DataArray or path
+    hsi : xr.Dataset, xr.DataArray, ndarray or path
         ``(band, y, x)``, many bands, coarse pixels, any units.
-    msi : xr.Dataset, xr.DataArray or path
+    msi : xr.Dataset, xr.DataArray, ndarray or path
         ``(band, y, x)``, few bands, fine pixels, any units.
     **options
         See `FusionOptions`.
@@ -137,7 +137,7 @@ def fuse(hsi: ImageOrPath, msi: ImageOrPath, **options: Any) -> xr.Dataset:
         If the images or the options do not go together; the message names the cure.
     """
     with connected(None) as workers:
-        run, provenance, _ = _prepare(hsi, msi, FusionOptions(**options), workers)
+        run, provenance, _ = _prepare(hsi, msi, FusionOptions.of(options), workers)
     return _dataset(run, _lazy_image(run), provenance)
 
 
@@ -171,7 +171,7 @@ def _dataset(run: Run, image: da.Array, provenance: Provenance) -> xr.Dataset:
     if pair.target is None:
         coords |= {d: np.arange(n) for d, n in zip("yx", pair.shape, strict=True)}
     else:
-        coords |= xr_coords(pair.target, crs_coord_name="spatial_ref")
+        coords |= grid_coords(pair.target)
         attrs["grid_mapping"] = "spatial_ref"
     dims = ("band", "y", "x")
     variables = {"image": (dims, image[: pair.n_hsi], attrs)}
@@ -200,7 +200,7 @@ def fuse_to_file(
 
     Parameters
     ----------
-    hsi, msi : xr.Dataset, xr.DataArray or path
+    hsi, msi : xr.Dataset, xr.DataArray, ndarray or path
         As for `fuse`.
     out : path-like
         ``.tif`` or ``.zarr``; appears only when it is complete.
@@ -241,13 +241,16 @@ def fuse_to_file(
     tell = progress or (lambda event: None)
     if isinstance(uncertainty, bool):
         raise InputError("name the file for the uncertainty: uncertainty='sigma.tif'")
-    chosen = FusionOptions(**options, uncertainty=uncertainty is not None)
+    chosen = FusionOptions.of({**options, "uncertainty": uncertainty is not None}, *_OF_FILES)
     check_options(chosen)
     check_stored(dtype, scale, offset)
-    out = check_output(out, overwrite=overwrite)
+    inputs = hsi, msi
+    out = check_output(out, overwrite=overwrite, inputs=inputs)
     check_leftover(out, resume=resume, overwrite=overwrite)
     if uncertainty is not None:
-        uncertainty = check_twin(out, uncertainty, overwrite=overwrite, resume=resume)
+        uncertainty = check_twin(
+            out, uncertainty, overwrite=overwrite, resume=resume, inputs=inputs
+        )
     stored = {"dtype": dtype, "scale": scale, "offset": offset}
     stored |= {"overwrite": overwrite, "resume": resume}
     with connected(scheduler) as workers:

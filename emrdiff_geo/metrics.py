@@ -17,13 +17,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from emrdiff_geo.errors import InputError
+from emrdiff_geo.readers import as_image
+from emrdiff_geo.sources import ArraySource
 
 Array = NDArray[np.floating]
 Window = tuple[slice, slice]
@@ -37,47 +39,9 @@ _NO_SPECTRUM = 1e-12
 _BLOCK_SAMPLES = 4_000_000
 
 
-class Readable(Protocol):
-    """Anything with a shape (band, y, x) of which windows can be read."""
-
-    shape: tuple[int, int, int]
-
-    def read(self, rows: slice, cols: slice) -> Array:
-        """(band, rows, cols) with NaN for nodata."""
-        ...
-
-
-class ArrayWindows:
-    """Windows of a numpy array, a DataArray or a Dataset with the variable ``image``."""
-
-    def __init__(self, image: Any) -> None:
-        if hasattr(image, "data_vars"):
-            if "image" not in image:
-                raise InputError("The dataset has no variable 'image'; pass its DataArray instead.")
-            image = image["image"]
-        if hasattr(image, "transpose") and hasattr(image, "dims"):
-            dims = [d for d in image.dims if d not in ("band", "y", "x")]
-            if dims or len(image.dims) != 3:
-                raise InputError(
-                    f"The image has dims {tuple(image.dims)}; rename them to ('band', 'y', 'x')."
-                )
-            image = image.transpose("band", "y", "x")
-        else:
-            image = np.asarray(image)
-        if len(image.shape) != 3:
-            raise InputError(f"The image has shape {image.shape}; it has to be (band, y, x).")
-        self.image = image
-        self.shape = tuple(image.shape)
-        chunks = getattr(image, "chunks", None)
-        self.chunks = (max(chunks[1]), max(chunks[2])) if chunks else None
-
-    def read(self, rows: slice, cols: slice) -> Array:
-        return np.asarray(self.image[:, rows, cols])
-
-
 def as_readable(image: Any) -> Any:
     """An image as something with ``shape`` and ``read``; Sources pass through unchanged."""
-    return image if callable(getattr(image, "read", None)) else ArrayWindows(image)
+    return image if callable(getattr(image, "read", None)) else ArraySource(as_image(image))
 
 
 def blocks(shape: tuple[int, int], side: tuple[int, int]) -> Iterator[Window]:

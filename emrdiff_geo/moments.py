@@ -53,6 +53,41 @@ class Moments:
 
 
 @dataclass(frozen=True)
+class Extent:
+    """How many values each band has, and the least and largest of them, NaN where there are none.
+
+    Attributes
+    ----------
+    count, least, largest : ndarray
+        ``(L,)``.
+    """
+
+    count: np.ndarray
+    least: np.ndarray
+    largest: np.ndarray
+
+    @classmethod
+    def of(cls, image: np.ndarray) -> Extent:
+        """Extent of an image ``(L, y, x)`` with NaN for nodata."""
+        values = image.reshape(len(image), -1)
+        least, largest = np.fmin.reduce(values, axis=1), np.fmax.reduce(values, axis=1)
+        return cls(np.isfinite(values).sum(axis=1), least, largest)
+
+    def merge(self, other: Extent) -> Extent:
+        """Extent of both."""
+        return Extent(
+            self.count + other.count,
+            np.fmin(self.least, other.least),
+            np.fmax(self.largest, other.largest),
+        )
+
+    @property
+    def constant(self) -> np.ndarray:
+        """``(L,)`` bool: bands without contrast, but for the rounding of resampled values."""
+        return self.largest - self.least <= 1e-6 * np.abs(self.largest)
+
+
+@dataclass(frozen=True)
 class BlockSums:
     """What one block, or several, add to the statistics of a scene.
 

@@ -19,7 +19,7 @@ _MASK = (1 << 64) - 1
 def _cell(seed: int, step: int, row: int, col: int, channels: int) -> np.ndarray:
     # The lowest counter word counts draws; the two highest hold the cell, so cells never overlap.
     counter = np.array([0, 0, row & _MASK, col & _MASK], dtype=np.uint64)
-    key = np.array([seed & _MASK, step & _MASK], dtype=np.uint64)
+    key = np.array([int(seed) & _MASK, step & _MASK], dtype=np.uint64)
     generator = np.random.Generator(np.random.Philox(counter=counter, key=key))
     return generator.standard_normal((channels, CELL, CELL), dtype=np.float32)
 

@@ -15,11 +15,10 @@ from typing import Any
 from .errors import InputError
 from .grid import Pair
 from .memory import Fit, Projection
+from .options import NO_EFFECT
 from .tiling import TilePlan
 
 VERSION = 1
-#: Options that do not change a result.
-_FREE = ("memory", "force")
 
 
 @dataclass(frozen=True)
@@ -30,12 +29,14 @@ class FusionPlan:
     ----------
     method : str
     options : dict
-        All of `FusionOptions`, with the tile and the overlap that were chosen.
+        Those of `fuse_to_file`, with the tile and the overlap that were chosen; a file for the
+        uncertainty is named beside them.
     ratio : int
         HSI pixel over MSI pixel.
     hsi, msi, result : dict
         ``bands`` and ``shape`` of each; of the result also ``crs`` (WKT) and ``transform``, None
-        without a CRS; of the HSI also whether it is ``resampled``.
+        without a CRS, and whether it has an ``uncertainty``; of the HSI also whether it is
+        ``resampled``.
     tiles : TilePlan
         Cores, which are also the chunks of the result, and the windows that are read for them.
     memory : Projection
@@ -72,10 +73,10 @@ class FusionPlan:
             "crs": None if target is None else str(target.crs),
             "transform": None if target is None else list(target.affine[:6]),
         }
-        size = 4 * pair.n_hsi * height * width * (2 if options["uncertainty"] else 1)
         options = {**options, "tile": tiles.tile, "overlap": tiles.halo}
-        if not options["uncertainty"]:  # else a file is named for it
-            del options["uncertainty"]
+        if uncertain := options.pop("uncertainty"):
+            result["uncertainty"] = True
+        size = 4 * pair.n_hsi * height * width * (2 if uncertain else 1)
         return cls(
             method=str(options["method"]),
             options=json.loads(json.dumps(options)),
@@ -102,7 +103,7 @@ class FusionPlan:
     def fingerprint(self) -> str:
         """Digest of what decides the result: grids, tiles and options."""
         values = self.to_dict()
-        options = {k: v for k, v in values["options"].items() if k not in _FREE}
+        options = {k: v for k, v in values["options"].items() if k not in NO_EFFECT}
         decisive = [options, *(values[k] for k in ("ratio", "hsi", "msi", "result", "tiles"))]
         text = json.dumps(decisive, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]

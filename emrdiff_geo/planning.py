@@ -1,105 +1,28 @@
-"""What a user can choose about a fusion, and what follows from it before a pixel is read."""
+"""What follows from images and options before a pixel is read."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from ._sizes import parse_bytes
 from .errors import InputError
 from .grid import Pair, pair_scenes
 from .memory import Case, Fit, fit, plan_for
-from .methods import MethodOptions, get_method
+from .methods import get_method
 from .methods.uncertainty import check_sampling
-from .optics import AUTO
+from .options import FusionOptions, whole
 from .plan import FusionPlan
 from .readers import as_image, open_hsi, open_msi
 from .spectral import wavelengths_by_rank
 from .workers import Scheduler, Threads, at_once, connected
 
-Image = xr.Dataset | xr.DataArray
+Image = xr.Dataset | xr.DataArray | np.ndarray
 ImageOrPath = Image | str | Path
-
-
-@dataclass(frozen=True)
-class FusionOptions:
-    """Everything a user can choose about a fusion; the defaults need no thought.
-
-    Attributes
-    ----------
-    method : str
-        Name in the registry, see ``emrdiff methods``.
-    weights : str
-        Name of shipped weights or path of a ``.safetensors`` file.
-    variant : str or None
-        ``"universal"``, ``"published"``, or None: as the weights say.
-    steps : int or None
-        Steps of the chain; None: as the weights were trained.
-    seed : int
-        Same seed, same result, bit by bit.
-    samples : int
-        How many times the chain is run, each with noise of its own; the result is the mean.
-    uncertainty : bool
-        Whether to tell the standard deviation of the error, for every pixel and band; needs some
-        samples.
-    tile : int or None
-        Edge of a tile in pixels of the result; also the chunks of the result. None: 256, or with
-        `memory` what fits.
-    overlap : int or None
-        Margin read around a tile in pixels; None: what the method needs.
-    device : str
-        ``"auto"``, ``"cpu"`` or ``"cuda"``.
-    psf : str
-        How the HSI sensor sees the MSI's grid: ``"auto"``, measured on the pair; ``"gaussian"``
-        (MTF 0.3 at Nyquist), ``"area"``, or ``"paper"``.
-    ratio : int or None
-        HSI pixel over MSI pixel; None: the nearest whole number.
-    wavelengths : (float, float) or None
-        Range in nm over which the bands of an HSI without wavelengths are spread evenly, water
-        bands left out.
-    normalise : bool
-        Whether to make an MSI linear that has a gamma, and to bring it to the light of the HSI
-        where the two differ slowly over the ground, by haze, sun or calibration.
-    self_check : bool
-        Whether to measure on the pair itself, one ratio lower, how much of the network's residual
-        to keep: it costs one pass over a fraction 1 / ratio^2 of the pixels.
-    coregister : bool
-        Whether to correct a shift between the images by moving the HSI's grid.
-    force : bool
-        Whether to fuse images that lie more than an HSI pixel off each other.
-    memory : str, int or None
-        What one process may allocate beyond interpreter, libraries and model, as ``"2GB"`` or in
-        bytes: the tile and the number of threads follow from it, and what cannot fit is refused.
-    """
-
-    method: str = "emrdiff"
-    weights: str = "universal"
-    variant: str | None = None
-    steps: int | None = None
-    seed: int = 0
-    samples: int = 1
-    uncertainty: bool = False
-    tile: int | None = None
-    overlap: int | None = None
-    device: str = "auto"
-    psf: str = AUTO
-    ratio: int | None = None
-    wavelengths: tuple[float, float] | None = None
-    normalise: bool = True
-    self_check: bool = True
-    coregister: bool = False
-    force: bool = False
-    memory: str | int | None = None
-
-    def for_method(self) -> MethodOptions:
-        """The part that goes with the tiles."""
-        own = {
-            f.name: getattr(self, f.name) for f in fields(MethodOptions) if hasattr(self, f.name)
-        }
-        return MethodOptions(**own)
 
 
 def open_images(
@@ -114,7 +37,7 @@ def open_images(
     """
     hsi = open_hsi(hsi) if isinstance(hsi, str | Path) else hsi
     msi = open_msi(msi) if isinstance(msi, str | Path) else msi
-    names = tuple(str(i.attrs.get("source", "in memory")) for i in (hsi, msi))
+    names = tuple(str(getattr(i, "attrs", {}).get("source", "in memory")) for i in (hsi, msi))
     if wavelengths is not None:
         hsi = as_image(hsi)
         if "wavelength" in hsi.coords:
@@ -132,6 +55,7 @@ def open_pair(
 ) -> tuple[Pair, tuple[str, ...]]:
     """Open and pair two images from headers alone, and name them; see `open_images`."""
     hsi, msi, names = open_images(hsi, msi, wavelengths)
+    ratio = None if ratio is None else whole("ratio", ratio)
     return pair_scenes(hsi, msi, ratio=ratio), names
 
 
@@ -142,14 +66,15 @@ def plan_fusion(
 
     Parameters
     ----------
-    hsi, msi : xr.Dataset, xr.DataArray or path
+    hsi, msi : xr.Dataset, xr.DataArray, ndarray or path
         As for `fuse`.
     scheduler : optional
         As for `fuse_to_file`: it decides how many tiles are in memory at once.
     **options
         See `FusionOptions`.
     """
-    chosen = FusionOptions(**options)
+    chosen = FusionOptions.of(options)
+    check_options(chosen)
     pair = open_pair(hsi, msi, chosen.ratio, chosen.wavelengths)[0]
     with connected(scheduler) as workers:
         found = fitting(pair, chosen, workers)
@@ -165,7 +90,7 @@ def calibrated(
     from .calibration import estimate_seconds
 
     plan = plan_fusion(hsi, msi, scheduler=scheduler, **options)
-    chosen = FusionOptions(**options)
+    chosen = FusionOptions.of(options)
     pair = open_pair(hsi, msi, chosen.ratio, chosen.wavelengths)[0]
     seconds = estimate_seconds(
         pair,

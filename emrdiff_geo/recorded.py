@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import rasterio
 import zarr
 
 from ._cog import PROVENANCE_TAG
 from ._output import GEOTIFF_SUFFIXES
-from .fusion import FusionOptions
+from ._zarr import IMAGE
 from .metadata import Provenance, file_name
+from .options import NAMED, NO_EFFECT, FusionOptions
 
-#: Options that do not change a result, or of which the run records what they became.
-_FREE = ("device", "force", "memory", "weights", "seed", "ratio", "uncertainty")
+#: Options that do not change a result, or of which the run records what they became: the variant is
+#: that of the weights.
+_FREE = (*NO_EFFECT, *NAMED, "device", "uncertainty", "variant")
 
 
 def read_provenance(path: str | Path) -> Provenance | None:
@@ -39,6 +44,34 @@ def read_provenance(path: str | Path) -> Provenance | None:
         return None if text is None else Provenance.from_json(str(text))
     except Exception:  # rasterio, zarr, json: all say that this is something else
         return None
+
+
+def stored_differences(path: str | Path, wanted: Mapping[str, Any]) -> list[str]:
+    """In what the values of a result are stored in another way than wanted, in words.
+
+    Parameters
+    ----------
+    path : path
+        Of a result that `read_provenance` knows.
+    wanted : mapping
+        ``dtype``, ``scale`` and ``offset`` of `fuse_to_file`, where they are given.
+    """
+    if Path(path).suffix.lower() in GEOTIFF_SUFFIXES:
+        with rasterio.open(path) as file:
+            dtype, scale, offset = file.dtypes[0], file.scales[0], file.offsets[0]
+    else:
+        image = zarr.open_group(path, mode="r")[IMAGE]
+        attrs = image.attrs
+        dtype, scale, offset = image.dtype, attrs.get("scale_factor", 1), attrs.get("add_offset", 0)
+    if str(dtype) != (new := wanted.get("dtype", "float32")):
+        return [_text("dtype", dtype, new)]
+    pairs = {"scale": (scale, wanted.get("scale", 1)), "offset": (offset, wanted.get("offset", 0))}
+    return [
+        _text(name, f"{old:g}", f"{new:g}")
+        for name, (old, new) in pairs.items()
+        # Formats keep them as text.
+        if not math.isclose(old, new, rel_tol=1e-9)
+    ]
 
 
 def differences(made: Provenance, hsi: str, msi: str, options: FusionOptions) -> list[str]:
@@ -69,7 +102,7 @@ def differences(made: Provenance, hsi: str, msi: str, options: FusionOptions) ->
         wanted["ratio"], recorded["ratio"] = options.ratio, made.ratio
     if made.weights_digest is None:
         # A method that learned nothing takes no steps and leaves nothing to check.
-        wanted = {k: v for k, v in wanted.items() if k not in ("steps", "variant", "self_check")}
+        wanted = {k: v for k, v in wanted.items() if k not in ("steps", "self_check")}
     else:
         wanted |= {"seed": options.seed, "weights": _digest(options.weights)}
         recorded |= {"seed": made.seed, "weights": made.weights_digest}

@@ -2,9 +2,8 @@
 
 The pass visits blocks of LR pixels. For each it degrades the MSI to the LR grid and adds to the
 joint moments of (degraded MSI, HSI); from these follow scaling, the global regression of the HSI
-bands on the MSI bands, and what that regression leaves unexplained. Blocks may be
-measured anywhere and at once; their moments are merged in a fixed order, so that every scheduler
-gives the same bits.
+bands on the MSI bands, and what it leaves unexplained. Blocks may be measured anywhere and at once;
+their moments are merged in a fixed order, so that every scheduler gives the same bits.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from .degrade import Degradation
 from .edge import edge_magnitude
 from .errors import InputError
 from .hsi_noise import band_noise, signal_filter
-from .moments import BlockSums, Moments
+from .moments import BlockSums, Extent, Moments
 from .msi_agreement import relative_response, spectral_gain
 from .nodata import fill_invalid
 from .noise_level import (
@@ -209,24 +208,30 @@ def _fine(span: slice, ratio: int) -> slice:
 def good_bands(
     read_hsi: Read, lr_shape: tuple[int, int], flagged: np.ndarray, over: Over = map
 ) -> np.ndarray:
-    """Bands that are not flagged bad and have data in at least half of the best band's pixels.
+    """Bands ``(L,)`` bool, not flagged bad, with data in at least half of the best one's pixels.
 
-    Returns
-    -------
-    ndarray
-        ``(L,)`` bool.
+    Raises
+    ------
+    InputError
+        If there are none, or none has more than one value.
     """
-    counts = sum(over(partial(_count, read_hsi), blocks(lr_shape, 128)))
-    if not np.any(counts[flagged]):
+    found = reduce(Extent.merge, over(partial(_extent, read_hsi), blocks(lr_shape, 128)))
+    if not np.any(found.count[flagged]):
         raise InputError(
             "the HSI has no valid pixel inside the area both images share: check its nodata value "
             "and the extents of the two images"
         )
-    return flagged & (counts >= EMPTY_BAND * counts[flagged].max())
+    good = flagged & (found.count >= EMPTY_BAND * found.count[flagged].max())
+    if found.constant[good].all():
+        raise InputError(
+            f"the HSI has one value everywhere ({found.least[good][0]:g} in its first band): "
+            "declare it as nodata if it stands for that, or take another image"
+        )
+    return good
 
 
-def _count(read_hsi: Read, block: Block) -> np.ndarray:
-    return np.isfinite(read_hsi(*block)).sum(axis=(1, 2))
+def _extent(read_hsi: Read, block: Block) -> Extent:
+    return Extent.of(read_hsi(*block))
 
 
 def scene_statistics(
@@ -348,9 +353,7 @@ def degraded_block(
     # An edge next to nodata is an edge of the filling, not of the scene.
     sound = ndimage.binary_erosion(valid, np.ones((3, 3)), border_value=1)
     magnitude = edge_magnitude(msi)[sound]
-    edges = (
-        (float(magnitude.min()), float(magnitude.max())) if magnitude.size else (np.inf, -np.inf)
-    )
+    edges = float(magnitude.min(initial=np.inf)), float(magnitude.max(initial=-np.inf))
     cells = valid.reshape(valid.shape[0] // r, r, valid.shape[1] // r, r).all(axis=(1, 3))
     if not valid.all():
         cells &= degradation.down(valid.astype(np.float32)) > SEEN

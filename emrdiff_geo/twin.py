@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -28,7 +29,12 @@ _DATA = ("stage.zarr", "tiled.tif", "result")
 
 
 def check_twin(
-    image: str | Path, companion: str | Path, *, overwrite: bool = False, resume: bool = False
+    image: str | Path,
+    companion: str | Path,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    inputs: Sequence[Any] = (),
 ) -> Path:
     """Check that the companion of a result can be written, before any work is done.
 
@@ -48,7 +54,7 @@ def check_twin(
     if companion.resolve() == image.resolve():
         raise OutputError(f"{companion} is the result itself: give the uncertainty another name")
     begun = resume and _is_noted(image, companion)
-    companion = check_output(companion, overwrite=overwrite or begun)
+    companion = check_output(companion, overwrite=overwrite or begun, inputs=inputs)
     check_leftover(companion, resume=resume, overwrite=overwrite)
     return companion
 

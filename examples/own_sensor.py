@@ -1,6 +1,6 @@
 """Bands of a sensor of your own, from a table or as Gaussians: python own_sensor.py [FOLDER]."""
 
-import sys
+import argparse
 from pathlib import Path
 
 import emrdiff_geo
@@ -35,4 +35,6 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "example-output"))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("example-output"))
+    main(parser.parse_args().folder)

@@ -1,6 +1,6 @@
 """How good are the methods on a scene of yours? python simulate_and_evaluate.py [FOLDER]."""
 
-import sys
+import argparse
 from pathlib import Path
 
 import emrdiff_geo
@@ -30,4 +30,6 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "example-output"))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("example-output"))
+    main(parser.parse_args().folder)

@@ -55,10 +55,16 @@ def simulated(
     return lr, hr, statistics
 
 
-def dataset(cube: np.ndarray, pixel: float, wavelength=None, crs="EPSG:32633") -> xr.Dataset:
-    """Dataset in the form of `open_hsi`, upper left corner at (400000, 5800000)."""
-    box = GeoBox(cube.shape[1:], Affine(pixel, 0, 400000.0, 0, -pixel, 5800000.0), crs)
-    coords = {"band": np.arange(1, len(cube) + 1), **xr_coords(box, crs_coord_name="spatial_ref")}
+def dataset(
+    cube: np.ndarray,
+    pixel: float,
+    wavelength=None,
+    crs="EPSG:32633",
+    corner: tuple[float, float] = (400000.0, 5800000.0),
+) -> xr.Dataset:
+    """Dataset in the form of `open_hsi`."""
+    box = GeoBox(cube.shape[1:], Affine(pixel, 0, corner[0], 0, -pixel, corner[1]), crs)
+    coords = {"band": np.arange(1, len(cube) + 1), **xr_coords(box, dims=("y", "x"))}
     if wavelength is not None:
         coords["wavelength"] = ("band", np.asarray(wavelength, float), {"units": "nm"})
     image = xr.DataArray(

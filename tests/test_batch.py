@@ -111,6 +111,24 @@ def test_a_result_made_differently_is_neither_taken_nor_replaced(suffix, folder,
     assert read_provenance(folder / f"a.{suffix}").parameters["tile"] == 32
 
 
+@pytest.mark.parametrize("suffix", ["tif", "zarr"])
+def test_a_result_stored_differently_is_not_taken(suffix, folder, capsys):
+    header = "hsi,msi,out,method,dtype,scale,offset"
+    row = f"hsi.tif,msi.tif,a.{suffix},regression,"
+    assert run("batch", manifest(folder, row + "int16,0.1,2", header=header)) == 0
+    capsys.readouterr()
+    assert run("batch", manifest(folder, row + "int16,0.1,2", header=header)) == 0
+    assert "skipped" in capsys.readouterr().out
+    for other, words in {
+        ",,": "dtype int16 instead of float32",
+        "int16,0.5,2": "scale 0.1 instead of 0.5",
+        "int16,0.1,": "offset 2 instead of 0",
+        "int16,,": "int16 needs a scale",
+    }.items():
+        assert run("batch", manifest(folder, row + other, header=header)) == 1
+        assert words in capsys.readouterr().err
+
+
 def test_what_is_no_result_is_never_taken_for_one(folder, capsys):
     (folder / "a.tif").write_text("mine")
     shutil.copy(folder / "msi.tif", folder / "b.tif")
@@ -149,6 +167,8 @@ def test_differences_of_a_network_are_seed_weights_and_steps(folder):
     made = read_provenance(folder / "a.tif")
     pair = "hsi.tif", "msi.tif"
     assert differences(made, *pair, FusionOptions(seed=1, steps=2)) == []
+    # The weights say it anyway.
+    assert differences(made, *pair, FusionOptions(seed=1, steps=2, variant="universal")) == []
     assert differences(made, *pair, FusionOptions(steps=3)) == [
         "steps 2 instead of 3",
         "seed 1 instead of 0",
@@ -181,6 +201,16 @@ def test_a_failure_is_told_even_to_the_quiet(folder, capsys):
 def test_brackets_in_a_name_are_no_markup(folder, capsys):
     assert run("batch", manifest(folder, "nothing.tif,msi.tif,[/a].tif,,")) == 1
     assert "[/a].tif" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("memory", "keeps"), [("", True), ("2GB", False)])
+def test_freed_memory_is_kept_only_where_no_row_bounds_it(folder, monkeypatch, memory, keeps):
+    calls = []
+    for module in ("emrdiff_geo.cli", "emrdiff_geo.cli.batching"):
+        monkeypatch.setattr(f"{module}.keep_freed", lambda: calls.append(1))
+    rows = "nothing.tif,msi.tif,a.tif,", f"nothing.tif,msi.tif,b.tif,{memory}"
+    assert run("batch", manifest(folder, *rows, header="hsi,msi,out,memory")) == 1
+    assert bool(calls) == keeps
 
 
 def test_cancelling_keeps_what_is_done(folder, monkeypatch, capsys):
@@ -230,9 +260,11 @@ def test_a_manifest_that_is_not_there_or_no_text(tmp_path, capsys):
     assert "CSV file in UTF-8" in capsys.readouterr().err
 
 
-def test_spreadsheets_write_marks_and_semicolons(tmp_path):
+@pytest.mark.parametrize("delimiter", [";", "\t", ","])
+def test_spreadsheets_write_marks_delimiters_and_empty_columns(delimiter, tmp_path):
     path = tmp_path / "jobs.csv"
-    path.write_bytes("\ufeffhsi;msi;out;seed\r\na;b;c.tif;\r\n;;;\r\n".encode())
+    text = "\ufeffhsi;msi;out;seed; ;\r\na;b;c.tif;;;\r\n;;;;;\r\n"
+    path.write_bytes(text.replace(";", delimiter).encode())
     (row,) = read_manifest(path)
     assert row.cells == {"hsi": "a", "msi": "b", "out": "c.tif"}
     assert row.parsed(False).hsi == str(tmp_path / "a")
@@ -250,6 +282,20 @@ def test_paths_are_relative_to_the_manifest(tmp_path):
     assert (first.hsi, first.msi) == ("/data/a.tif", "s3://bucket/b.tif")
     assert first.out == str(tmp_path / "c.tif")
     assert (first.weights, second.weights) == (str(tmp_path / "mine.safetensors"), "universal")
+
+
+def test_colons_in_a_name_make_it_none_of_gdal(tmp_path):
+    path = manifest(
+        tmp_path,
+        'h_2020-01-01T10:30:00.tif,"HDF5:""/data/f.h5"":cube",out_2020-01-01T10:30:00.tif',
+        "S2A_20200101T10:30:00.tif,NETCDF:/data/f.nc:cube,b.tif",
+        header="hsi,msi,out",
+    )
+    first, second = (row.parsed(False) for row in read_manifest(path))
+    assert first.hsi == str(tmp_path / "h_2020-01-01T10:30:00.tif")
+    assert first.out == str(tmp_path / "out_2020-01-01T10:30:00.tif")
+    assert second.hsi == str(tmp_path / "S2A_20200101T10:30:00.tif")
+    assert (first.msi, second.msi) == ('HDF5:"/data/f.h5":cube', "NETCDF:/data/f.nc:cube")
 
 
 def test_switches_are_yes_or_no(tmp_path):

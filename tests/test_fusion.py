@@ -8,7 +8,7 @@ import pytest
 import rasterio
 import torch
 import xarray as xr
-from scenes import dataset, pair
+from scenes import WAVELENGTHS, dataset, pair, reference_cube, simulated
 from scipy import ndimage
 
 from emrdiff_geo.errors import EmrdiffError, GridError, InputError, MethodError, OutputError
@@ -18,7 +18,8 @@ from emrdiff_geo.methods.state import universal_channels
 from emrdiff_geo.model.bafunet import BAFUNet, NetworkConfig
 from emrdiff_geo.model.weights import ModelConfig, save_weights
 from emrdiff_geo.nodes import NODES_NM
-from emrdiff_geo.readers import open_hsi
+from emrdiff_geo.readers import open_hsi, open_msi
+from emrdiff_geo.sinks import write_dataset
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +166,10 @@ def test_data_arrays_and_arrays_without_crs_work_too(scene):
         array.attrs.pop("grid_mapping", None)
     bare = fuse(*plain, method="regression")["image"]
     assert "spatial_ref" not in bare.coords
+    arrays = fuse(hsi["image"].values, msi["image"].data, method="regression")["image"]
+    np.testing.assert_array_equal(arrays.values, bare.values)
+    with pytest.raises(InputError, match=r"shape \(24, 32\): it has to be \(band, y, x\)"):
+        fuse(hsi["image"].values[0], msi)
     np.testing.assert_allclose(bare.values, result["image"].values, rtol=1e-6)
 
 
@@ -199,6 +204,19 @@ def test_files_carry_grid_wavelengths_and_provenance(scene, tmp_path):
     assert [e.done for e in events if e.stage == "fuse"] == [0, 1, 2, 3, 4]
 
 
+def test_a_result_in_degrees_is_placed_like_its_msi(tmp_path):
+    cube = reference_cube(48, 48)
+    lr, hr, _ = simulated(cube, 4)
+    degrees = {"crs": "EPSG:4326", "corner": (13.0, 52.0)}
+    hsi, msi = dataset(lr, 4e-4, WAVELENGTHS, **degrees), dataset(hr, 1e-4, **degrees)
+    fused = fuse(hsi, msi, method="regression")
+    assert set(fused.sizes) == {"band", "y", "x"}
+    assert fused["image"].odc.geobox == msi["image"].odc.geobox
+    with rasterio.open(write_dataset(fused, tmp_path / "out.tif")) as file:
+        assert file.crs.to_epsg() == 4326
+        assert file.transform.almost_equals(msi["image"].odc.geobox.affine, 1e-12)
+
+
 def test_an_existing_file_is_kept_and_a_failed_run_leaves_nothing(scene, tmp_path):
     hsi, msi, _ = scene
     out = tmp_path / "out.tif"
@@ -214,6 +232,28 @@ def test_an_existing_file_is_kept_and_a_failed_run_leaves_nothing(scene, tmp_pat
         fuse_to_file(hsi, msi, out, method="bicubic", tile=48, overwrite=True, progress=stop)
     assert out.read_bytes() == b"precious"
     assert list(tmp_path.iterdir()) == [out]
+
+
+@pytest.mark.parametrize("suffix", ["tif", "zarr"])
+def test_an_input_is_never_replaced_by_the_result(scene, tmp_path, suffix):
+    hsi, msi, _ = scene
+    kept = write_dataset(msi, tmp_path / f"msi.{suffix}")
+    options = {"method": "bicubic", "overwrite": True}
+    with pytest.raises(OutputError, match="is an input"):
+        fuse_to_file(hsi, kept, kept, **options)
+    with pytest.raises(OutputError, match="is an input"):
+        fuse_to_file(hsi, str(kept), tmp_path / "." / kept.name, **options)
+    sigma = {"method": "emrdiff", "samples": 2, "uncertainty": kept, "overwrite": True}
+    with pytest.raises(OutputError, match="is an input"):
+        fuse_to_file(hsi, kept, tmp_path / "out.tif", **sigma)
+    assert open_msi(kept).sizes["band"] == 4
+
+
+def test_an_image_that_xarray_has_opened_is_an_input_too(scene, tmp_path):
+    hsi, msi, _ = scene
+    kept = write_dataset(msi, tmp_path / "msi.zarr")
+    with pytest.raises(OutputError, match="is an input"):
+        fuse_to_file(hsi, xr.open_zarr(kept), kept, method="bicubic", overwrite=True)
 
 
 def test_plan_reads_no_pixel(scene):
@@ -241,6 +281,38 @@ def test_a_pair_that_does_not_overlap_is_refused(scene):
     far = far.assign_coords(x=far["x"] + 1e5)
     with pytest.raises(GridError):
         fuse(far, msi)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"ratio": float("nan")}, "ratio=nan is not a whole number"),
+        ({"ratio": 4.5}, "ratio=4.5 is not"),
+        ({"tile": "64"}, "tile='64' is not"),
+        ({"seed": None}, "seed=None is not"),
+        ({"mehtod": "bicubic"}, "no option mehtod: did you mean method"),
+        ({"zebra": 1}, "choose from method, weights"),
+    ],
+)
+def test_options_that_are_none_are_told_in_a_sentence(scene, options, words):
+    for ask in (fuse, plan_fusion):
+        with pytest.raises(InputError, match=words):
+            ask(*scene[:2], **options)
+
+
+def test_options_of_files_can_be_misspelt_too(scene, tmp_path):
+    with pytest.raises(InputError, match="did you mean overwrite"):
+        fuse_to_file(*scene[:2], tmp_path / "out.tif", overwite=True)
+
+
+def test_whole_numbers_of_any_type_are_taken(scene):
+    hsi, msi, _ = scene
+    options = {"seed": 3, "ratio": 4, "tile": 64, "steps": 2}
+    plain = fuse(hsi, msi, **options, device="cpu")
+    others = {"seed": np.int64(3), "ratio": 4.0, "tile": np.float32(64), "steps": np.int8(2)}
+    found = fuse(hsi, msi, **others, device="cpu")
+    assert found.attrs == plain.attrs
+    np.testing.assert_array_equal(found["image"], plain["image"])
 
 
 def test_every_error_is_one_of_ours(scene):

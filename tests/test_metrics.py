@@ -19,11 +19,14 @@ def scene(shape=(4, 40, 33), seed=0, noise=0.03):
     rng = np.random.default_rng(seed)
     smooth = np.cumsum(np.cumsum(rng.normal(size=shape), 1), 2)
     reference = 0.2 + (smooth - smooth.min()) / (np.ptp(smooth) or 1)
-    return (reference + noise * rng.normal(size=shape)), reference
+    # What an image is read as.
+    images = reference + noise * rng.normal(size=shape), reference
+    return tuple(image.astype(np.float32) for image in images)
 
 
 def oracle(p, x, ratio):
     """The definitions again, pixel by pixel and window by window."""
+    p, x = p.astype(np.float64), x.astype(np.float64)
     bands, height, width = x.shape
     pixels = [
         (i, j)
@@ -81,7 +84,15 @@ def test_definitions(nodata):
     result = metrics.score(p, x, 4)
     expected = oracle(p, x, 4)
     assert result.keys() == expected.keys()
-    assert result == pytest.approx(expected, abs=1e-9, rel=1e-9)
+    assert result == pytest.approx(expected, abs=1e-8, rel=1e-8)
+
+
+def test_undeclared_fill_values_are_no_pixels():
+    p, x = scene((3, 20, 17))
+    known, filled = p.copy(), p.copy()
+    known[:, :4] = np.nan
+    filled[:, :4] = 9.96921e36
+    assert metrics.score(filled, x, 4) == metrics.score(known, x, 4)
 
 
 @pytest.mark.parametrize("case", ["plain", "nodata", "border", "float32 counts", "zero spectrum"])

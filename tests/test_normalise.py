@@ -109,7 +109,8 @@ def test_latitude_and_longitude_without_crs_are_wgs84():
 @pytest.mark.parametrize(
     ("obj", "says"),
     [
-        (np.zeros((3, 4, 5)), "ndarray"),
+        ([[[1.0]]], "is a list"),
+        (np.zeros((4, 5)), r"it has to be \(band, y, x\)"),
         (xr.DataArray(np.zeros((3, 4, 5))), r"\.rename"),
         (xr.DataArray(np.zeros((2, 3, 4, 5)), dims=("time", "band", "y", "x")), "isel"),
         (xr.DataArray(np.full((1, 2, 2), "a"), dims=("band", "y", "x")), "real numbers"),

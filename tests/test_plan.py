@@ -8,7 +8,7 @@ import pytest
 import zarr
 from scenes import pair
 
-from emrdiff_geo.errors import InputError
+from emrdiff_geo.errors import InputError, MethodError
 from emrdiff_geo.fusion import calibrated, fuse, fuse_to_file, plan_fusion
 from emrdiff_geo.plan import FusionPlan
 
@@ -60,6 +60,27 @@ def test_the_options_of_a_plan_do_what_it_says(scene, tmp_path):
     image = zarr.open_group(out)["image"]
     assert image.chunks[1:] == tuple(c[0] for c in plan.tiles.chunks)
     assert image.shape == (plan.result["bands"], *plan.result["shape"])
+
+
+def test_a_plan_with_uncertainty_can_be_followed(scene, tmp_path):
+    chosen = {"samples": 2, "device": "cpu", "steps": 2}
+    plan = plan_fusion(*scene, **chosen, uncertainty=True)
+    without = plan_fusion(*scene, **chosen)
+    assert plan.fingerprint != without.fingerprint
+    assert plan.disk["zarr"]["result"] == 2 * without.disk["zarr"]["result"]
+    assert FusionPlan.from_json(plan.to_json()) == plan
+    sigma = tmp_path / "sigma.zarr"
+    fuse_to_file(*scene, tmp_path / "out.zarr", uncertainty=sigma, **plan.options)
+    assert sigma.exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"uncertainty": True}, {"samples": 0}, {"samples": 2, "method": "regression"}],
+)
+def test_what_fuse_refuses_cannot_be_planned(scene, options):
+    with pytest.raises(MethodError, match="samples"):
+        plan_fusion(*scene, **options)
 
 
 def test_an_estimate_has_all_stages(scene):

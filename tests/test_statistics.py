@@ -83,6 +83,18 @@ def test_empty_bands_are_found_and_an_empty_scene_is_an_error():
         good_bands(read, lr.shape[1:], np.ones(12, bool))
 
 
+@pytest.mark.parametrize("value", [0, -9999])
+def test_a_scene_of_one_value_is_an_error_and_a_band_of_it_is_none(value):
+    lr, hr, _ = simulated(reference_cube(), 4)
+    lr[3] = value
+    read = readers(lr, hr)[0]
+    assert good_bands(read, lr.shape[1:], np.ones(12, bool)).all()
+    lr[:, 2:] = value
+    lr[:, :2] = np.nan
+    with pytest.raises(InputError, match=f"one value everywhere .{value} .*declare it as nodata"):
+        good_bands(read, lr.shape[1:], np.ones(12, bool))
+
+
 def test_fill_takes_the_nearest_valid_pixel():
     image = np.array([[[1, np.nan, np.nan, 4]], [[5, 6, np.nan, 8]]], np.float32)
     filled, valid = fill_invalid(image)

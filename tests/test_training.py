@@ -249,6 +249,8 @@ def test_adaptation_writes_weights_that_are_not_worse(tmp_path):
     assert np.isfinite(fused[:, :10, :10].values).all()
     with pytest.raises(OutputError, match="overwrite"):
         adapt(hsi, msi, out, steps=1)
+    with pytest.raises(OutputError, match="is an input"):
+        adapt(hsi, msi, out, weights=str(out), steps=1, overwrite=True)
 
 
 def test_adaptation_refuses_what_is_too_small(tmp_path):

@@ -48,8 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.command is None:
         parser.print_help(sys.stderr)
         return BAD_INPUT
-    # Memory that is kept is in pieces, and may come to a third more: not where it is bounded.
-    if getattr(args, "memory", None) is None:
+    # Memory that is kept is in pieces, and may come to a third more: not where it is bounded. Of a
+    # batch the manifest tells.
+    if args.command != "batch" and getattr(args, "memory", None) is None:
         keep_freed()
     return _run(args)
 

@@ -8,9 +8,11 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from .._layout import check_stored
+from .._process import keep_freed
 from ..errors import OutputError
 from .context import DONE, FAILED, Context
-from .fusing import fuse_options, fuse_pair
+from .fusing import STORED, fuse_options, fuse_pair
 from .manifest import Row, read_manifest
 from .progress import print_table
 
@@ -43,6 +45,8 @@ def batch(context: Context) -> int:
     """Fuse the pairs of a manifest."""
     args, report = context.args, context.reporter
     rows = read_manifest(args.manifest)
+    if not any("memory" in row.cells for row in rows):
+        keep_freed()
     context.working = True
     outcomes = []
     for number, row in enumerate(rows, 1):
@@ -90,20 +94,23 @@ def _run(context: Context, number: int, row: Row) -> Outcome:
 def _check_made_as_wanted(context: Context) -> None:
     """Let a result be skipped only if it is the one that the row asks for."""
     from ..fusion import FusionOptions
-    from ..recorded import differences, read_provenance
+    from ..recorded import differences, read_provenance, stored_differences
 
-    args = context.args
+    args, stored = context.args, context.given(STORED)
+    check_stored(**stored)
     made = read_provenance(args.out)
     if made is None:
         raise OutputError(f"{args.out} exists and is no result: choose another name.")
     wanted = FusionOptions(**fuse_options(context))
     found = differences(made, args.hsi, args.msi, wanted)
+    found = found or stored_differences(args.out, stored)
     if args.uncertainty is not None and not found:
         beside = read_provenance(args.uncertainty)
         if beside is None:
             found = [f"without {args.uncertainty}"]
         else:
             found = differences(beside, args.hsi, args.msi, wanted)
+            found = found or stored_differences(args.uncertainty, stored)
     if found:
         raise OutputError(
             f"{args.out} exists, made differently ({', '.join(found)}): choose another name, or "

@@ -12,7 +12,6 @@ from ..fusion import FusionOptions, check_options, fuse_to_file
 from ..sinks import check_leftover, check_output
 from ..twin import check_twin
 from .context import Context
-from .inputs import check_free
 from .planning import OPTIONS
 from .progress import for_events
 
@@ -36,14 +35,14 @@ def fuse_options(context: Context) -> dict[str, Any]:
 def fuse_pair(context: Context) -> Path:
     """Check what was asked for and do it; the result's path."""
     args, options = context.args, fuse_options(context)
-    check_free(args.out, args.overwrite, args.hsi, args.msi)
-    check_output(args.out, overwrite=args.overwrite)
+    inputs = args.hsi, args.msi
+    check_output(args.out, overwrite=args.overwrite, inputs=inputs)
     check_leftover(args.out, resume=args.resume, overwrite=args.overwrite)
     check_options(FusionOptions(**options, uncertainty=args.uncertainty is not None))
     check_stored(**context.given(STORED))
     if args.uncertainty is not None:
-        check_free(args.uncertainty, args.overwrite or args.resume, args.hsi, args.msi)
-        check_twin(args.out, args.uncertainty, overwrite=args.overwrite, resume=args.resume)
+        again = {"overwrite": args.overwrite, "resume": args.resume}
+        check_twin(args.out, args.uncertainty, **again, inputs=inputs)
     context.working = True
     progress = for_events(context.reporter)
     return fuse_to_file(

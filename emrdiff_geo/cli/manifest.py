@@ -7,6 +7,7 @@ import contextlib
 import csv
 import io
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,11 @@ VALUES = (
     "offset",
 )
 SWITCHES = ("no-self-check", "no-normalise", "coregister", "force", "resume")
+#: Names that are for GDAL or for a network: they are no paths on this disk.
+_NO_PATH = re.compile(
+    r'.*://|/vsi|[A-Z][A-Z0-9_]+:"|'
+    r"(NETCDF|HDF[45]\w*|GTIFF_(DIR|RAW)|ZARR|SENTINEL[12]_\w+|NITF_IM|PDS4|DERIVED_SUBDATASET):"
+)
 _YES, _NO = ("1", "yes", "true", "x"), ("", "0", "no", "false")
 
 
@@ -64,8 +70,7 @@ class Row:
     def path(self, column: str) -> str:
         """Path of a column, from the manifest's folder on."""
         text = self.cells[column]
-        named_by_gdal = "://" in text or text.startswith("/vsi") or text.count(":") > 1
-        return text if named_by_gdal else str(self.folder / text)
+        return text if _NO_PATH.match(text) else str(self.folder / text)
 
     def parsed(self, overwrite: bool) -> argparse.Namespace:
         """Arguments of the ``fuse`` that this row stands for.
@@ -112,7 +117,7 @@ def _fuse_arguments(words: list[str]) -> argparse.Namespace:
 
 
 def read_manifest(path: str | Path) -> list[Row]:
-    """Read a manifest: UTF-8, a header, commas or semicolons.
+    """Read a manifest: UTF-8, a header; commas, semicolons or tabs.
 
     Raises
     ------
@@ -122,10 +127,12 @@ def read_manifest(path: str | Path) -> list[Row]:
     """
     path = Path(path)
     header, *lines = _table(path)
-    columns = [_column(name) for name in header[1]]
-    _check_columns(path.name, columns, header[1])
+    written = _without_empty_end(header[1])
+    columns = [_column(name) for name in written]
+    _check_columns(path.name, columns, written)
     rows = []
     for line, cells in lines:
+        cells = _without_empty_end(cells)
         if len(cells) > len(columns):
             raise InputError(
                 f"line {line} of {path.name} has {len(cells)} cells and the header "
@@ -144,7 +151,7 @@ def _table(path: Path) -> list[tuple[int, list[str]]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
         first = text.partition("\n")[0]
-        delimiter = ";" if ";" in first and "," not in first else ","
+        delimiter = next((mark for mark in ",;\t" if mark in first), ",")
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         lines = [(reader.line_num, cells) for cells in reader if any(c.strip() for c in cells)]
     except FileNotFoundError:
@@ -157,6 +164,11 @@ def _table(path: Path) -> list[tuple[int, list[str]]]:
     if not lines:
         raise InputError(f"{path.name} is empty: give it the columns {', '.join(REQUIRED)}.")
     return lines
+
+
+def _without_empty_end(cells: list[str]) -> list[str]:
+    """Spreadsheets write empty columns that were in use once."""
+    return cells[: max((n for n, text in enumerate(cells, 1) if text.strip()), default=0)]
 
 
 def _column(name: str) -> str:

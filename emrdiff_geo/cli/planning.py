@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 from .._sizes import format_bytes
+from ..options import FusionOptions
 from ..plan import FusionPlan
 from ..planning import calibrated, plan_fusion
 from .context import Context
 
-TILING = ("method", "ratio", "tile", "overlap", "wavelengths", "memory")
-NETWORK = ("weights", "variant", "device", "steps", "seed", "samples", "self_check")
-OPTIONS = (*TILING, *NETWORK, "psf", "normalise", "coregister", "force")
+#: Arguments that are options of a fusion; that of the uncertainty is the name of a file.
+OPTIONS = tuple(f.name for f in fields(FusionOptions) if f.name != "uncertainty")
 
 
 def plan(context: Context) -> None:

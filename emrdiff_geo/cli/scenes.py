@@ -8,13 +8,13 @@ from pathlib import Path
 
 import dask
 
+from .._output import check_no_input
 from ..errors import InputError, OutputError
 from ..evaluation import evaluate as judge
 from ..readers import open_hsi, open_msi
 from ..simulation import PAIR_FILES, check_folder, write_pair
 from ..simulation import simulate as make_pair
 from .context import Context
-from .inputs import check_free
 from .progress import print_table
 
 _PICTURES = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
@@ -24,7 +24,7 @@ def simulate(context: Context) -> None:
     """Make a pair and its reference."""
     args, report = context.args, context.reporter
     for name in PAIR_FILES:
-        check_free(Path(args.outdir) / name, args.overwrite, args.hsi)
+        check_no_input(Path(args.outdir) / name, args.hsi)
     check_folder(args.outdir, overwrite=args.overwrite)
     hsi = open_hsi(args.hsi)
     pair = make_pair(

@@ -7,7 +7,6 @@ import os
 from ..training import adapt as adapt_weights
 from ..training import train as train_weights
 from .context import Context
-from .inputs import check_free
 from .progress import for_steps
 
 _BOTH = ("max_minutes", "steps", "seed", "device", "psf", "ratio")
@@ -34,7 +33,6 @@ def train(context: Context) -> None:
 def adapt(context: Context) -> None:
     """Adapt weights to one pair."""
     args = context.args
-    check_free(args.out, args.overwrite, args.weights)
     found = adapt_weights(
         args.hsi,
         args.msi,

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from .._output import check_no_input
 from ..errors import InputError, MethodError, OutputError, WeightsError
 from ..fusion import ImageOrPath, open_pair
 from ..measuring import measure_pair
@@ -113,8 +114,8 @@ def adapt(
     EmrdiffError
         If the pair or the weights cannot be used.
     """
-    out = _checked_out(Path(out), overwrite)
     path = weights_path(weights)
+    out = _checked_out(Path(out), overwrite, path)
     config = read_config(path)
     if config.variant != "universal":
         raise WeightsError(f"{path.name} is no universal model: adapt --weights universal")
@@ -170,9 +171,10 @@ def _check_ratio(ratio: int, draw: WaldPair) -> None:
         )
 
 
-def _checked_out(out: Path, overwrite: bool) -> Path:
+def _checked_out(out: Path, overwrite: bool, weights: Path) -> Path:
     if out.suffix != ".safetensors":
         raise OutputError(f"weights are written as .safetensors: name {out.stem}.safetensors")
+    check_no_input(out, weights)
     if out.exists() and not overwrite:
         raise OutputError(f"{out} exists: add --overwrite, or name another file")
     if not out.parent.is_dir():
