@@ -50,7 +50,7 @@ class BandTable:
     fwhm : ndarray, (B,) float64, or None
         Full widths at half maximum, nm.
     good : ndarray, (B,) bool
-        False for bands to leave out.
+        False for bands that are marked as bad.
     """
 
     wavelength: Floats | None
@@ -122,10 +122,7 @@ def band_table(
                 return fwhm_nm(values, centers, unit)
 
             _fill(widths, _nanometres(place.fwhm, place.fwhm_units, to_nm))
-    if not known.all():
-        # Sensors mark dead or filled bands with wavelength 0: such a band is no spectrum.
-        logger.warning("%s: %d bands have no wavelength, marked as bad", name, (~known).sum())
-    return BandTable(centers, widths if np.isfinite(widths).any() else None, usable & known)
+    return BandTable(centers, widths if np.isfinite(widths).any() else None, usable)
 
 
 def places_of_raster(

@@ -7,12 +7,14 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import rasterio
 import xarray as xr
 from numpy.typing import ArrayLike
 from odc.geo.geobox import GeoBox
 from rasterio.errors import CRSError
 
+from ._bands import BandInfo, named
 from ._cubes import open_cube
 from ._normalise import IMAGE, grid_coords, make_image, normalise
 from ._raster import image_bands, lazy_array, opened, probe, unreadable
@@ -57,7 +59,8 @@ def open_hsi(
     xr.Dataset
         Variable ``image`` (band, y, x) float32, NaN where there is no data, scale and offset
         applied. Coordinates ``wavelength(band)`` and ``fwhm(band)`` in nm where the file has them,
-        ``good_band(band)``; with a CRS ``spatial_ref`` and the coordinates of ``y`` and ``x``,
+        ``good_band(band)``, false where the file says so and, if it has wavelengths, for bands
+        without one; with a CRS ``spatial_ref`` and the coordinates of ``y`` and ``x``,
         without one pixel indices.
 
     Raises
@@ -73,7 +76,13 @@ def open_hsi(
             f"{scene.attrs['source']} has {scene.sizes['band']} bands, too few for a hyperspectral "
             "image: give the hyperspectral file first and the multispectral one second."
         )
-    return scene
+    good = BandInfo.of_spectrum(scene[IMAGE]).good
+    nameless = np.flatnonzero(scene["good_band"].values & ~good) + 1
+    if nameless.size:
+        logger.warning(
+            "%s: no wavelength for %s, left out", scene.attrs["source"], named("band", nameless)
+        )
+    return scene.assign_coords(good_band=("band", good))
 
 
 def open_msi(
@@ -84,7 +93,7 @@ def open_msi(
     variable: str | None = None,
     chunks: Any = None,
 ) -> xr.Dataset:
-    """Open a multispectral image: as `open_hsi`, with any number of bands."""
+    """Open a multispectral image: as `open_hsi`, with any number of bands and wavelengths."""
     return _open(path, wavelengths, fwhm, variable, chunks)
 
 

@@ -249,7 +249,7 @@ def _coarse(box: GeoBox, ratio: int) -> GeoBox:
 
 
 def _band_table(image: xr.DataArray, by_rank: tuple[float, float] | None) -> BandTable:
-    known = BandInfo.of(image)
+    known = BandInfo.of_spectrum(image)
     if known.wavelength_nm is not None:
         return BandTable(known.wavelength_nm, known.fwhm_nm, known.good)
     if by_rank is None:

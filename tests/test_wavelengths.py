@@ -6,7 +6,7 @@ from rasterio.crs import CRS
 from reader_files import CENTERS, cube, descriptions_nm, edit, tags_nm, write
 
 from emrdiff_geo.errors import InputError, SpectralError
-from emrdiff_geo.readers import open_hsi
+from emrdiff_geo.readers import as_image, open_hsi, open_msi
 
 
 def tags_um(out):
@@ -91,7 +91,7 @@ def test_no_wavelengths_no_coordinate(tmp_path):
     np.testing.assert_array_equal(scene.band, [1, 2, 3, 4, 5])
 
 
-def test_band_without_wavelength_is_bad(tmp_path):
+def test_band_without_wavelength_is_bad_in_an_hsi(tmp_path, caplog):
     path = write(tmp_path / "a.tif")
     with edit(path) as out:
         tags_nm(out)
@@ -99,6 +99,10 @@ def test_band_without_wavelength_is_bad(tmp_path):
     scene = open_hsi(path)
     np.testing.assert_array_equal(scene.good_band, [True, True, False, True, True])
     assert np.isnan(scene.wavelength[2])
+    assert [r.message for r in caplog.records] == ["a.tif: no wavelength for band 3, left out"]
+    assert open_msi(path).good_band.all()
+    as_image(scene)
+    assert len(caplog.records) == 1
 
 
 def test_places_complete_each_other(tmp_path):
