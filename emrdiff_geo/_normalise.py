@@ -12,6 +12,7 @@ import odc.geo.xr  # noqa: F401  (registers the accessor .odc)
 import xarray as xr
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
+from pyproj import CRS
 
 from ._raster import chunk_shape, decode
 from ._wavelengths import (
@@ -98,6 +99,12 @@ def grid_coords(geobox: GeoBox) -> dict[Hashable, Any]:
     """Coordinates from which ``.odc.geobox`` and ``.rio`` give the grid back, rotated or not."""
     # Geographic grids, too, get the dimensions (y, x): one form for all that follows.
     return dict(xr_coords(geobox, dims=("y", "x")))
+
+
+def on_earth(crs: Any) -> bool:
+    """Whether a CRS is projected or geographic; others, as ENVI's "Arbitrary", locate nothing."""
+    known = CRS.from_user_input(crs)
+    return known.is_projected or known.is_geographic
 
 
 def _cube(obj: Any, variable: str | None, name: str) -> xr.DataArray:
@@ -271,6 +278,9 @@ def _grid_coords(cube: xr.DataArray, rows: Hashable, cols: Hashable) -> dict[Has
     names = {old: new for old, new in ((rows, "y"), (cols, "x")) if old != new}
     cube = cube.drop_vars([n for n in names.values() if n in cube.coords]).rename(names)
     crs, box = cube.odc.crs, cube.odc.geobox
+    if crs is not None and not on_earth(crs):
+        logger.info("a CRS that is neither projected nor geographic is taken as none")
+        crs, cube = None, cube.drop_vars([k for k, v in cube.coords.items() if _is_crs(v)])
     if crs is None and {str(rows).lower(), str(cols).lower()} <= _DEGREES:
         logger.info("latitude and longitude without a CRS are taken as WGS 84 (EPSG:4326)")
         crs = "EPSG:4326"

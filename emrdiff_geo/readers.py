@@ -12,11 +12,12 @@ import rasterio
 import xarray as xr
 from numpy.typing import ArrayLike
 from odc.geo.geobox import GeoBox
+from pyproj.exceptions import ProjError
 from rasterio.errors import CRSError
 
 from ._bands import BandInfo, named
 from ._cubes import open_cube
-from ._normalise import IMAGE, grid_coords, make_image, normalise
+from ._normalise import IMAGE, grid_coords, make_image, normalise, on_earth
 from ._raster import image_bands, lazy_array, opened, probe, unreadable
 from ._wavelengths import BandTable, band_table, good_bands_of_raster, places_of_raster
 from .errors import InputError
@@ -232,16 +233,20 @@ def _reflectance_scale(source: rasterio.DatasetReader) -> float:
 
 def _raster_grid(source: rasterio.DatasetReader) -> dict | None:
     try:
+        if source.crs is not None and on_earth(source.crs):
+            return grid_coords(GeoBox.from_rio(source))
+        problem = "a CRS that is neither projected nor geographic"
         if source.crs is None:
-            if not source.transform.is_identity:
-                logger.warning(
-                    "%s has a transform but no CRS, which is taken as no georeferencing: assign "
-                    "one (gdal_edit.py -a_srs EPSG:...)",
-                    Path(source.name).name,
-                )
-            return None
-        return grid_coords(GeoBox.from_rio(source))
-    except CRSError as error:
+            problem = "" if source.transform.is_identity else "a transform but no CRS"
+        if problem:
+            logger.warning(
+                "%s has %s, which is taken as no georeferencing: assign one (gdal_edit.py -a_srs "
+                "EPSG:...)",
+                Path(source.name).name,
+                problem,
+            )
+        return None
+    except (CRSError, ProjError) as error:
         raise InputError(
             f"The CRS of {Path(source.name).name} cannot be understood ({error}): unset PROJ_LIB "
             "and PROJ_DATA, which may point at another PROJ installation, or assign a valid CRS."

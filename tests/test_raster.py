@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+import rioxarray
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.crs import CRS
@@ -120,6 +121,16 @@ def test_without_crs_pixels_are_counted(tmp_path):
     assert "spatial_ref" not in scene.coords
     assert "grid_mapping" not in scene.image.attrs
     np.testing.assert_array_equal(scene.x, np.arange(7))
+
+
+def test_a_crs_of_no_map_counts_as_none(tmp_path, caplog):
+    crs = CRS.from_wkt('LOCAL_CS["Arbitrary",UNIT["metre",1]]')
+    path = write(tmp_path / "a.tif", crs=crs)
+    scene = open_hsi(path)
+    assert "a.tif has a CRS that is neither projected nor geographic" in caplog.text
+    assert "spatial_ref" not in scene.coords
+    np.testing.assert_array_equal(scene.x, np.arange(7))
+    assert as_image(rioxarray.open_rasterio(path)).odc.crs is None
 
 
 @pytest.mark.parametrize("interleave", ["pixel", "band"])
