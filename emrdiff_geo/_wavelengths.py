@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .errors import InputError
+from .errors import InputError, SpectralError
 from .spectral import fwhm_nm, wavelengths_nm
 
 logger = logging.getLogger(__name__)
@@ -78,6 +78,8 @@ def band_table(
 ) -> BandTable:
     """Merge what several places say: the first one that knows a band wins.
 
+    Figures of the file that are no optical wavelengths are ignored, with a warning.
+
     Parameters
     ----------
     count : int
@@ -96,7 +98,7 @@ def band_table(
     InputError
         When the user gives another number of figures than there are bands.
     SpectralError
-        When the figures are not optical wavelengths.
+        When the user's figures are not optical wavelengths.
     """
     places = list(places)
     centers = np.full(count, np.nan)
@@ -104,7 +106,7 @@ def band_table(
         centers = wavelengths_nm(_per_band(wavelengths, count, "wavelengths", name))
     else:
         for place in places:
-            _fill(centers, _nanometres(place.wavelength, place.units, wavelengths_nm))
+            _fill(centers, _nanometres(place.wavelength, place.units, wavelengths_nm, name))
     known = np.isfinite(centers)
     usable = np.ones(count, bool) if good is None else np.array([bool(g) for g in good])
     if not known.any():
@@ -121,7 +123,7 @@ def band_table(
             def to_nm(values: Floats, unit: str | None) -> Floats:
                 return fwhm_nm(values, centers, unit)
 
-            _fill(widths, _nanometres(place.fwhm, place.fwhm_units, to_nm))
+            _fill(widths, _nanometres(place.fwhm, place.fwhm_units, to_nm, name))
     return BandTable(centers, widths if np.isfinite(widths).any() else None, usable)
 
 
@@ -201,8 +203,13 @@ def _nanometres(
     values: Sequence[Any],
     units: Sequence[str | None],
     convert: Callable[[Floats, str | None], Floats],
+    name: str,
 ) -> Floats:
-    """Convert unit by unit: where no unit is stated, magnitude is judged over all such bands."""
+    """Convert unit by unit: where no unit is stated, magnitude is judged over all such bands.
+
+    Files hold band numbers, wavenumbers and the pixel size in the place of wavelengths; whoever
+    needs wavelengths says so.
+    """
     numbers, texts = np.full(len(values), np.nan), list(units)
     for i, value in enumerate(values):
         match = _NUMBER_AND_UNIT.search(value) if isinstance(value, str) else None
@@ -213,8 +220,12 @@ def _nanometres(
     out = np.full(len(values), np.nan)
     for unit in set(texts):
         mine = np.array([t == unit for t in texts]) & (numbers > 0)
-        if mine.any():
+        if not mine.any():
+            continue
+        try:
             out = np.where(mine, convert(np.where(mine, numbers, np.nan), unit), out)
+        except SpectralError as error:
+            logger.warning("%s: what it says of its bands is ignored. %s", name, error)
     return out
 
 

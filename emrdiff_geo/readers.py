@@ -69,7 +69,8 @@ def open_hsi(
     InputError
         When the file is missing, damaged, no image, or has fewer than four bands.
     SpectralError
-        When its wavelengths are not those of an optical sensor.
+        When `wavelengths` are not those of an optical sensor; such figures of the file are ignored,
+        with a warning.
     """
     scene = _open(path, wavelengths, fwhm, variable, chunks)
     if scene.sizes["band"] < _MIN_HSI_BANDS:

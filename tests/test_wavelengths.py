@@ -6,6 +6,7 @@ from rasterio.crs import CRS
 from reader_files import CENTERS, cube, descriptions_nm, edit, tags_nm, write
 
 from emrdiff_geo.errors import InputError, SpectralError
+from emrdiff_geo.planning import open_images
 from emrdiff_geo.readers import as_image, open_hsi, open_msi
 
 
@@ -120,13 +121,47 @@ def test_given_wavelengths_win(tmp_path):
         tags_nm(out)
         out.update_tags(1, wavelength="9999999")
     with pytest.raises(SpectralError, match="wavelengths="):
-        open_hsi(path)
+        open_hsi(path, wavelengths=[1, 2, 3, 4, 5])
     mine = np.array([0.4, 0.5, 0.6, 0.7, 0.8])
     scene = open_hsi(path, wavelengths=mine, fwhm=12)
     np.testing.assert_allclose(scene.wavelength, mine * 1e3)
     np.testing.assert_allclose(scene.fwhm, 12)
     with pytest.raises(InputError, match=r"a.tif has 5 bands but wavelengths= has 3"):
         open_hsi(path, wavelengths=[400, 500, 600])
+
+
+def band_numbers(out):
+    for i in out.indexes:
+        out.update_tags(i, wavelength=str(i), wavelength_units="Index")
+
+
+def wavenumbers(out):
+    for i, c in enumerate(CENTERS, 1):
+        out.update_tags(i, wavelength=str(1e7 / c), wavelength_units="Wavenumber")
+
+
+def pixel_size(out):
+    out.set_band_description(1, "coastal 30 um")
+
+
+@pytest.mark.parametrize("place", [band_numbers, wavenumbers, pixel_size])
+def test_figures_that_are_no_wavelengths_are_ignored(tmp_path, place, caplog):
+    path = write(tmp_path / "a.tif")
+    with edit(path) as out:
+        place(out)
+    assert "wavelength" not in open_msi(path).coords
+    assert "a.tif: what it says of its bands is ignored" in caplog.text
+    np.testing.assert_allclose(open_hsi(path, wavelengths=CENTERS).wavelength, CENTERS)
+    scene = open_images(path, path, (450, 2450))[0]
+    np.testing.assert_allclose(scene.wavelength[[0, -1]], [450, 2450])
+
+
+def test_another_place_stands_in_for_figures_that_are_no_wavelengths(tmp_path):
+    path = write(tmp_path / "a.tif")
+    with edit(path) as out:
+        band_numbers(out)
+        descriptions_nm(out)
+    np.testing.assert_allclose(open_hsi(path).wavelength, CENTERS)
 
 
 HEADER = """wavelength units = Nanometers
