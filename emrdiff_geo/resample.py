@@ -27,7 +27,9 @@ _SLIVER = 1e-7
 
 
 @lru_cache(maxsize=32)
-def _transformer(src_wkt: str, dst_wkt: str, area: tuple[float, float, float, float] | None):
+def _transformer(
+    src_wkt: str, dst_wkt: str, area: tuple[float, float, float, float] | None
+) -> Transformer:
     """One fixed coordinate operation: PROJ must not choose anew for each point of a window."""
     aoi = None if area is None else AreaOfInterest(*area)
     group = TransformerGroup(
@@ -35,7 +37,8 @@ def _transformer(src_wkt: str, dst_wkt: str, area: tuple[float, float, float, fl
     )
     if not group.transformers:
         raise ProjError("no operation is known")
-    return group.transformers[0]
+    # Those of a group may not be shared by threads; one made from its text has a state for each.
+    return Transformer.from_pipeline(group.transformers[0].definition)
 
 
 def crs_of(box: GeoBox) -> CRS:
