@@ -47,9 +47,13 @@ def normalise(
     chunks: Any = None,
     lazy: bool = False,
     name: str = "The image",
+    prefix: str = "",
 ) -> xr.DataArray:
-    """Work behind `emrdiff_geo.readers.as_image`; `lazy` chunks what is not in memory yet."""
-    cube = _cube(obj, variable, name)
+    """Work behind `emrdiff_geo.readers.as_image`; `lazy` chunks what is not in memory yet.
+
+    `prefix` with a variable's name behind it is what the command line calls that variable.
+    """
+    cube = _cube(obj, variable, name, prefix)
     rows, cols, band = _dims(cube, name)
     if band is None:
         band = "band"
@@ -107,7 +111,7 @@ def on_earth(crs: Any) -> bool:
     return known.is_projected or known.is_geographic
 
 
-def _cube(obj: Any, variable: str | None, name: str) -> xr.DataArray:
+def _cube(obj: Any, variable: str | None, name: str, prefix: str) -> xr.DataArray:
     if isinstance(obj, xr.DataArray):
         return _without_singletons(obj, name)
     if not isinstance(obj, xr.Dataset):
@@ -123,10 +127,10 @@ def _cube(obj: Any, variable: str | None, name: str) -> xr.DataArray:
         return _without_singletons(obj[variable], name)
     if IMAGE in obj.data_vars and obj[IMAGE].ndim == 3:
         return obj[IMAGE]
-    return _only_cube(obj, name)
+    return _only_cube(obj, name, prefix)
 
 
-def _only_cube(obj: xr.Dataset, name: str) -> xr.DataArray:
+def _only_cube(obj: xr.Dataset, name: str, prefix: str) -> xr.DataArray:
     """Take the only 3-D variable, or stack the 2-D ones (one variable per band)."""
     images = {}
     for key, array in obj.data_vars.items():
@@ -137,9 +141,9 @@ def _only_cube(obj: xr.Dataset, name: str) -> xr.DataArray:
     if len(cubes) == 1:
         return images[cubes[0]]
     if cubes:
+        named = f"on the command line as {prefix}{cubes[0]}" if prefix else "with dataset[name]"
         raise InputError(
-            f"{name} has several cubes ({_names(cubes)}): choose one with dataset[name] or "
-            "variable=."
+            f"{name} has several cubes ({_names(cubes)}): choose one with variable=, or {named}."
         )
     if not images:
         raise InputError(

@@ -17,6 +17,7 @@ from rasterio.errors import CRSError
 
 from ._bands import BandInfo, named
 from ._cubes import open_cube
+from ._locations import locate
 from ._normalise import IMAGE, grid_coords, make_image, normalise, on_earth
 from ._raster import image_bands, lazy_array, opened, probe, unreadable
 from ._wavelengths import BandTable, band_table, good_bands_of_raster, places_of_raster
@@ -27,7 +28,6 @@ logger = logging.getLogger(__name__)
 _CUBES = {".npy", ".npz", ".mat"}
 _NETCDF = {".nc", ".nc4", ".cdf"}
 _ZARR_FILES = ("zarr.json", ".zgroup", ".zmetadata", ".zarray")
-_ENVI_DATA = ("", ".img", ".dat", ".bsq", ".bil", ".bip", ".raw", ".envi")
 _MIN_HSI_BANDS = 4
 
 
@@ -51,7 +51,8 @@ def open_hsi(
     wavelengths, fwhm : array_like, (B,), optional
         Band centres and widths in nm or um, instead of those of the file.
     variable : str, optional
-        Which cube, in files with several.
+        Which cube, in files with several; `path` may name it, too, as GDAL does:
+        ``NETCDF:"a.nc":refl``.
     chunks : int, (int, int) or dict, optional
         Rows and columns of a chunk; by default some 48 MB of whole blocks of the file.
 
@@ -134,21 +135,23 @@ def _open(
     variable: str | None,
     chunks: Any,
 ) -> xr.Dataset:
-    text = os.fspath(path)
-    remote = "://" in text or text.startswith("/vsi")
+    text, variable, local = locate(os.fspath(path), variable)
     file = Path(text)
-    if not remote:
-        file = _existing(file)
-        text = str(file)
-    suffix = file.suffix.lower()
-    netcdf = _netcdf(text) if suffix in _NETCDF else None
-    if netcdf is not None:
-        image = _from_xarray(netcdf, file.name, variable, wavelengths, fwhm, chunks)
-    elif suffix == ".zarr" or (file.is_dir() and any((file / f).exists() for f in _ZARR_FILES)):
-        image = _from_xarray(_zarr(text), file.name, variable, wavelengths, fwhm, chunks)
-    elif not remote and file.is_dir():
+    dataset, driver = _by_xarray(text)
+    if dataset is not None:
+        image = normalise(
+            dataset,
+            variable=variable,
+            wavelengths=wavelengths,
+            fwhm=fwhm,
+            chunks=chunks,
+            lazy=True,
+            name=file.name,
+            prefix=f"{driver}:{text}:",
+        )
+    elif local and file.is_dir():
         raise InputError(f"{file.name} is a folder and no Zarr group: give the path of an image.")
-    elif suffix in _CUBES and not remote:
+    elif local and file.suffix.lower() in _CUBES:
         data, place = open_cube(file, variable, chunks)
         places = [place] if place else []
         table = band_table(data.shape[0], places, None, wavelengths, fwhm, file.name)
@@ -158,19 +161,6 @@ def _open(
     scene = image.to_dataset(name=IMAGE)
     scene.attrs["source"] = file.name
     return scene
-
-
-def _existing(file: Path) -> Path:
-    """Check that a file is there; for an ENVI header give the data file beside it."""
-    if not file.exists():
-        raise InputError(f"{file} does not exist: check the path.")
-    if file.suffix.lower() != ".hdr":
-        return file
-    for suffix in _ENVI_DATA:
-        data = file.with_name(file.stem + suffix)
-        if data.is_file():
-            return data
-    raise InputError(f"{file.name} is a header without its data file: put both in one folder.")
 
 
 def _open_raster(
@@ -204,7 +194,10 @@ def _subdataset(path: str, variable: str | None) -> str:
         return mine[0]
     shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
     problem = f"has no single variable {variable!r}" if variable else "holds several variables"
-    raise InputError(f"{Path(path).name} {problem}: choose one with variable= from {shown}.")
+    raise InputError(
+        f"{Path(path).name} {problem} ({shown}): choose one with variable=, or on the command line "
+        f"as {found[0]}."
+    )
 
 
 def _raster_bands(
@@ -265,6 +258,16 @@ def _refuse_transposed(source: rasterio.DatasetReader, table: BandTable, name: s
         )
 
 
+def _by_xarray(path: str) -> tuple[xr.Dataset | None, str]:
+    """Open what xarray opens better than GDAL; also GDAL's name for the format."""
+    file = Path(path)
+    if file.suffix.lower() in _NETCDF:
+        return _netcdf(path), "NETCDF"
+    if file.suffix.lower() == ".zarr" or any((file / name).exists() for name in _ZARR_FILES):
+        return _zarr(path), "ZARR"
+    return None, ""
+
+
 def _netcdf(path: str) -> xr.Dataset | None:
     """Open a NetCDF by xarray if it can: GDAL loses 1-D variables along the bands."""
     try:
@@ -282,17 +285,3 @@ def _zarr(path: str) -> xr.Dataset:
         return xr.open_zarr(path, chunks=None, decode_coords="all", consolidated=consolidated)
     except Exception as error:  # zarr raises errors of its own
         raise unreadable(path, error) from error
-
-
-def _from_xarray(
-    found: xr.Dataset, name: str, variable: str | None, wavelengths: Any, fwhm: Any, chunks: Any
-) -> xr.DataArray:
-    return normalise(
-        found,
-        variable=variable,
-        wavelengths=wavelengths,
-        fwhm=fwhm,
-        chunks=chunks,
-        lazy=True,
-        name=name,
-    )
