@@ -16,7 +16,7 @@ from pyproj import Geod
 from ._bands import BandInfo, bad_msi_bands, check_spectra
 from ._frame import cells, phase, seen_beyond
 from .errors import GridError
-from .resample import SAME_PIXEL, PixelMap, crs_of, shape_of
+from .resample import SAME_PIXEL, PixelMap, crs_of, same_turn, shape_of
 from .sources import ArraySource, BandsSource, ResampledSource, Source, WindowSource
 
 MIN_PIXELS = 3  # HSI pixels that must overlap the MSI along each axis
@@ -157,7 +157,8 @@ def pair_scenes(
         )
     if target is not None and target.crs is None:
         raise GridError("The target grid has no CRS: give it one.")
-    return _pair_grids(sources, (boxes[0], boxes[1]), bands, ratio, target, spectral)
+    boxes = same_turn(boxes[0], boxes[1]), boxes[1]
+    return _pair_grids(sources, boxes, bands, ratio, target, spectral)
 
 
 def geobox_of(image: xr.DataArray, name: str = "image") -> GeoBox | None:
