@@ -17,6 +17,7 @@ from emrdiff_geo.resample import PixelMap, _transformer, overlap, weighted_mean
 UTM33 = "EPSG:32633"
 
 
+@pytest.mark.filterwarnings("ignore:Best transformation")
 @pytest.mark.parametrize("codes", [(32633, 4326), (4326, 25833), (25833, 31468), (4326, 4979)])
 def test_the_operation_between_two_crs_may_be_shared_by_threads(codes):
     src, dst = (CRS.from_epsg(code) for code in codes)
