@@ -140,17 +140,25 @@ def wavenumbers(out):
         out.update_tags(i, wavelength=str(1e7 / c), wavelength_units="Wavenumber")
 
 
+def wavenumbers_in_two_places(out):
+    wavenumbers(out)
+    numbers = ",".join(str(1e7 / c) for c in CENTERS)
+    out.update_tags(ns="ENVI", wavelength=f"{{{numbers}}}", wavelength_units="Wavenumber")
+
+
 def pixel_size(out):
     out.set_band_description(1, "coastal 30 um")
 
 
-@pytest.mark.parametrize("place", [band_numbers, wavenumbers, pixel_size])
+@pytest.mark.parametrize(
+    "place", [band_numbers, wavenumbers, wavenumbers_in_two_places, pixel_size]
+)
 def test_figures_that_are_no_wavelengths_are_ignored(tmp_path, place, caplog):
     path = write(tmp_path / "a.tif")
     with edit(path) as out:
         place(out)
     assert "wavelength" not in open_msi(path).coords
-    assert "a.tif: what it says of its bands is ignored" in caplog.text
+    assert caplog.text.count("a.tif: what it says of its bands is ignored") == 1
     np.testing.assert_allclose(open_hsi(path, wavelengths=CENTERS).wavelength, CENTERS)
     scene = open_images(path, path, (450, 2450))[0]
     np.testing.assert_allclose(scene.wavelength[[0, -1]], [450, 2450])
