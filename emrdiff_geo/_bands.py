@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
 
-from .errors import SpectralError
+from .errors import InputError, SpectralError
+
+
+def named(what: str, numbers: Iterable[int]) -> str:
+    """Number things in a sentence: ``"band 3"``, ``"bands 3, 5"``."""
+    texts = [str(n) for n in numbers]
+    return f"{what}{'' if len(texts) == 1 else 's'} {', '.join(texts)}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +48,26 @@ class BandInfo:
             good = np.atleast_1d(image.coords["good_band"].values).astype(bool)
         return cls(known("wavelength"), known("fwhm"), good)
 
+    @classmethod
+    def of_spectrum(cls, image: xr.DataArray) -> BandInfo:
+        """As `of`, for an HSI: where bands have wavelengths, one without is bad.
+
+        Sensors mark dead or filled bands with wavelength 0: such a band is no part of a spectrum.
+        An MSI band is of use whatever its wavelength.
+        """
+        bands = cls.of(image)
+        if bands.wavelength_nm is None:
+            return bands
+        return replace(bands, good=bands.good & np.isfinite(bands.wavelength_nm))
+
+    def only_good(self) -> BandInfo:
+        """The bands that are not bad."""
+        wavelength, fwhm = (
+            None if values is None else values[self.good]
+            for values in (self.wavelength_nm, self.fwhm_nm)
+        )
+        return BandInfo(wavelength, fwhm, self.good[self.good])
+
     def __len__(self) -> int:
         return len(self.good)
 
@@ -53,6 +80,19 @@ class BandInfo:
             return None
         half = np.zeros(len(self)) if self.fwhm_nm is None else np.nan_to_num(self.fwhm_nm) / 2
         return (self.wavelength_nm - half)[used], (self.wavelength_nm + half)[used]
+
+
+def bad_msi_bands(msi: BandInfo) -> list[str]:
+    """Note the MSI bands that are bad, which are not used; an error if that is all of them."""
+    if msi.good.all():
+        return []
+    if not msi.good.any():
+        raise InputError(
+            "All MSI bands are marked as bad: correct the list of bad bands (bbl, good_band)."
+        )
+    bad = np.flatnonzero(~msi.good) + 1
+    are = "is" if bad.size == 1 else "are"
+    return [f"MSI {named('band', bad)} {are} marked as bad and left out."]
 
 
 def check_spectra(hsi: BandInfo, msi: BandInfo) -> list[str]:

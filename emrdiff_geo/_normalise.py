@@ -12,6 +12,7 @@ import odc.geo.xr  # noqa: F401  (registers the accessor .odc)
 import xarray as xr
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
+from pyproj import CRS
 
 from ._raster import chunk_shape, decode
 from ._wavelengths import (
@@ -46,9 +47,13 @@ def normalise(
     chunks: Any = None,
     lazy: bool = False,
     name: str = "The image",
+    prefix: str = "",
 ) -> xr.DataArray:
-    """Work behind `emrdiff_geo.readers.as_image`; `lazy` chunks what is not in memory yet."""
-    cube = _cube(obj, variable, name)
+    """Work behind `emrdiff_geo.readers.as_image`; `lazy` chunks what is not in memory yet.
+
+    `prefix` with a variable's name behind it is what the command line calls that variable.
+    """
+    cube = _cube(obj, variable, name, prefix)
     rows, cols, band = _dims(cube, name)
     if band is None:
         band = "band"
@@ -100,7 +105,13 @@ def grid_coords(geobox: GeoBox) -> dict[Hashable, Any]:
     return dict(xr_coords(geobox, dims=("y", "x")))
 
 
-def _cube(obj: Any, variable: str | None, name: str) -> xr.DataArray:
+def on_earth(crs: Any) -> bool:
+    """Whether a CRS is projected or geographic; others, as ENVI's "Arbitrary", locate nothing."""
+    known = CRS.from_user_input(crs)
+    return known.is_projected or known.is_geographic
+
+
+def _cube(obj: Any, variable: str | None, name: str, prefix: str) -> xr.DataArray:
     if isinstance(obj, np.ndarray | da.Array):
         if obj.ndim != 3:
             raise InputError(f"{name} has the shape {obj.shape}: it has to be (band, y, x).")
@@ -120,10 +131,10 @@ def _cube(obj: Any, variable: str | None, name: str) -> xr.DataArray:
         return _without_singletons(obj[variable], name)
     if IMAGE in obj.data_vars and obj[IMAGE].ndim == 3:
         return obj[IMAGE]
-    return _only_cube(obj, name)
+    return _only_cube(obj, name, prefix)
 
 
-def _only_cube(obj: xr.Dataset, name: str) -> xr.DataArray:
+def _only_cube(obj: xr.Dataset, name: str, prefix: str) -> xr.DataArray:
     """Take the only 3-D variable, or stack the 2-D ones (one variable per band)."""
     images = {}
     for key, array in obj.data_vars.items():
@@ -134,9 +145,9 @@ def _only_cube(obj: xr.Dataset, name: str) -> xr.DataArray:
     if len(cubes) == 1:
         return images[cubes[0]]
     if cubes:
+        named = f"on the command line as {prefix}{cubes[0]}" if prefix else "with dataset[name]"
         raise InputError(
-            f"{name} has several cubes ({_names(cubes)}): choose one with dataset[name] or "
-            "variable=."
+            f"{name} has several cubes ({_names(cubes)}): choose one with variable=, or {named}."
         )
     if not images:
         raise InputError(
@@ -275,6 +286,9 @@ def _grid_coords(cube: xr.DataArray, rows: Hashable, cols: Hashable) -> dict[Has
     names = {old: new for old, new in ((rows, "y"), (cols, "x")) if old != new}
     cube = cube.drop_vars([n for n in names.values() if n in cube.coords]).rename(names)
     crs, box = cube.odc.crs, cube.odc.geobox
+    if crs is not None and not on_earth(crs):
+        logger.info("a CRS that is neither projected nor geographic is taken as none")
+        crs, cube = None, cube.drop_vars([k for k, v in cube.coords.items() if _is_crs(v)])
     if crs is None and {str(rows).lower(), str(cols).lower()} <= _DEGREES:
         logger.info("latitude and longitude without a CRS are taken as WGS 84 (EPSG:4326)")
         crs = "EPSG:4326"

@@ -72,9 +72,11 @@ class RasterArray:
     scale, offset : tuple of float, (B,)
         value = stored * scale + offset.
     masked : bool
-        Whether the file has a mask or alpha band besides nodata values.
+        Whether the file has a mask besides nodata values.
     stamp : tuple of int
         Size and time of the file, so that dask does not confuse two versions of it.
+    alpha : int or None
+        GDAL number of the alpha band: where it is 0 there is no data.
     """
 
     path: str
@@ -85,6 +87,7 @@ class RasterArray:
     offset: tuple[float, ...]
     masked: bool
     stamp: tuple[int, ...] = ()
+    alpha: int | None = None
 
     dtype = np.dtype(np.float32)
     ndim = 3
@@ -114,15 +117,20 @@ class RasterArray:
         with opened(self.path) as source:
             try:
                 raw = source.read([self.bands[b] for b in bands], window=window)
-                mask = source.dataset_mask(window=window) if self.masked else None
+                masks = self._masks(source, window)
             except RasterioError as error:
                 raise unreadable(self.path, error) from error
         out = np.empty(raw.shape, np.float32)
         for i, band in enumerate(bands):  # band by band: the temporary arrays stay small
             out[i] = decode(raw[i], [self.nodata[band]], self.scale[band], self.offset[band])
-            if mask is not None:
+            for mask in masks:
                 out[i][mask == 0] = np.nan
         return out
+
+    def _masks(self, source: rasterio.DatasetReader, window: Window) -> list[np.ndarray]:
+        masks = [source.dataset_mask(window=window)] if self.masked else []
+        # GDAL masks by alpha only in images of few bands, of two data types and without nodata.
+        return masks if self.alpha is None else [*masks, source.read(self.alpha, window=window)]
 
 
 def _is_int(key: Any) -> bool:
@@ -199,8 +207,9 @@ def lazy_array(source: rasterio.DatasetReader, path: str, chunks: Any, divisor: 
         nodata=tuple(source.nodatavals[b - 1] for b in bands),
         scale=tuple(source.scales[b - 1] / divisor for b in bands),
         offset=tuple(source.offsets[b - 1] / divisor for b in bands),
-        masked=any(MaskFlags.per_dataset in f or MaskFlags.alpha in f for f in flags),
+        masked=any(MaskFlags.per_dataset in f and MaskFlags.alpha not in f for f in flags),
         stamp=_stamp(path),
+        alpha=next((i for i in source.indexes if i not in bands), None),
     )
     shape = chunk_shape(array.shape, source.block_shapes[0], chunks)
     # `fancy=True` (the default): dask fuses slices only into getters that may take lists.

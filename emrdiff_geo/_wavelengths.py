@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .errors import InputError
+from .errors import InputError, SpectralError
 from .spectral import fwhm_nm, wavelengths_nm
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class BandTable:
     fwhm : ndarray, (B,) float64, or None
         Full widths at half maximum, nm.
     good : ndarray, (B,) bool
-        False for bands to leave out.
+        False for bands that are marked as bad.
     """
 
     wavelength: Floats | None
@@ -78,6 +78,8 @@ def band_table(
 ) -> BandTable:
     """Merge what several places say: the first one that knows a band wins.
 
+    Figures of the file that are no optical wavelengths are ignored, with a warning.
+
     Parameters
     ----------
     count : int
@@ -96,36 +98,45 @@ def band_table(
     InputError
         When the user gives another number of figures than there are bands.
     SpectralError
-        When the figures are not optical wavelengths.
+        When the user's figures are not optical wavelengths.
     """
     places = list(places)
-    centers = np.full(count, np.nan)
+    problems: list[str] = []
+    usable = np.ones(count, bool) if good is None else np.array([bool(g) for g in good])
     if wavelengths is not None:
         centers = wavelengths_nm(_per_band(wavelengths, count, "wavelengths", name))
     else:
+        centers = np.full(count, np.nan)
         for place in places:
-            _fill(centers, _nanometres(place.wavelength, place.units, wavelengths_nm))
-    known = np.isfinite(centers)
-    usable = np.ones(count, bool) if good is None else np.array([bool(g) for g in good])
-    if not known.any():
-        return BandTable(None, None, usable)
+            _fill(centers, _nanometres(place.wavelength, place.units, wavelengths_nm, problems))
+    widths = np.full(count, np.nan)
+    if np.isfinite(centers).any():
+        widths = _widths(places, centers, fwhm, name, problems)
+    for problem in dict.fromkeys(problems):  # several places may say the same
+        logger.warning("%s: what it says of its bands is ignored. %s", name, problem)
+    return BandTable(_if_any(centers), _if_any(widths), usable)
+
+
+def _if_any(values: Floats) -> Floats | None:
+    return values if np.isfinite(values).any() else None
+
+
+def _widths(
+    places: Sequence[Place], centers: Floats, given: Any, name: str, problems: list[str]
+) -> Floats:
+    count = len(centers)
+    if given is not None:
+        given = np.asarray(given, dtype=float)
+        given = np.full(count, given) if given.ndim == 0 else given
+        return fwhm_nm(_per_band(given, count, "fwhm", name), centers)
+
+    def to_nm(values: Floats, unit: str | None) -> Floats:
+        return fwhm_nm(values, centers, unit)
 
     widths = np.full(count, np.nan)
-    if fwhm is not None:
-        given = np.asarray(fwhm, dtype=float)
-        given = np.full(count, given) if given.ndim == 0 else given
-        widths = fwhm_nm(_per_band(given, count, "fwhm", name), centers)
-    else:
-        for place in places:
-
-            def to_nm(values: Floats, unit: str | None) -> Floats:
-                return fwhm_nm(values, centers, unit)
-
-            _fill(widths, _nanometres(place.fwhm, place.fwhm_units, to_nm))
-    if not known.all():
-        # Sensors mark dead or filled bands with wavelength 0: such a band is no spectrum.
-        logger.warning("%s: %d bands have no wavelength, marked as bad", name, (~known).sum())
-    return BandTable(centers, widths if np.isfinite(widths).any() else None, usable & known)
+    for place in places:
+        _fill(widths, _nanometres(place.fwhm, place.fwhm_units, to_nm, problems))
+    return widths
 
 
 def places_of_raster(
@@ -204,8 +215,13 @@ def _nanometres(
     values: Sequence[Any],
     units: Sequence[str | None],
     convert: Callable[[Floats, str | None], Floats],
+    problems: list[str],
 ) -> Floats:
-    """Convert unit by unit: where no unit is stated, magnitude is judged over all such bands."""
+    """Convert unit by unit: where no unit is stated, magnitude is judged over all such bands.
+
+    Files hold band numbers, wavenumbers and the pixel size in the place of wavelengths: these are
+    problems to be told, and whoever needs wavelengths says so.
+    """
     numbers, texts = np.full(len(values), np.nan), list(units)
     for i, value in enumerate(values):
         match = _NUMBER_AND_UNIT.search(value) if isinstance(value, str) else None
@@ -216,8 +232,12 @@ def _nanometres(
     out = np.full(len(values), np.nan)
     for unit in set(texts):
         mine = np.array([t == unit for t in texts]) & (numbers > 0)
-        if mine.any():
+        if not mine.any():
+            continue
+        try:
             out = np.where(mine, convert(np.where(mine, numbers, np.nan), unit), out)
+        except SpectralError as error:
+            problems.append(str(error))
     return out
 
 

@@ -13,11 +13,11 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import ODCExtensionDa
 from pyproj import Geod
 
-from ._bands import BandInfo, check_spectra
+from ._bands import BandInfo, bad_msi_bands, check_spectra
 from ._frame import cells, phase, seen_beyond
 from .errors import GridError
-from .resample import SAME_PIXEL, PixelMap, crs_of, shape_of
-from .sources import ArraySource, ResampledSource, Source, WindowSource
+from .resample import SAME_PIXEL, PixelMap, crs_of, same_turn, shape_of
+from .sources import ArraySource, BandsSource, ResampledSource, Source, WindowSource
 
 MIN_PIXELS = 3  # HSI pixels that must overlap the MSI along each axis
 MIN_RATIO = 1.5  # HSI pixel over MSI pixel; 2 is the smallest ratio the methods know
@@ -43,6 +43,7 @@ class Pair:
     shape : (int, int)
         Rows and columns of the target.
     hsi_bands, msi_bands : BandInfo
+        Of the MSI without its bad bands, as in ``msi``; of the HSI with them.
     notes : tuple of str
         What was done, in sentences to be logged.
     resampled : bool
@@ -130,6 +131,8 @@ def pair_scenes(
     ------
     GridError
         If the two cannot be brought together: CRS, extent, pixel sizes.
+    InputError
+        If all MSI bands are bad.
     SpectralError
         If both have wavelengths and no MSI band lies within the HSI's range.
     """
@@ -138,10 +141,13 @@ def pair_scenes(
     hsi_image, msi_image = as_image(hsi), as_image(msi)
     if ratio is not None and (ratio != int(ratio) or ratio < 2):
         raise GridError(f"The ratio {ratio} must be a whole number of 2 or more.")
-    bands = BandInfo.of(hsi_image), BandInfo.of(msi_image)
-    spectral = check_spectra(*bands)
+    known = BandInfo.of(msi_image)
+    bands = BandInfo.of_spectrum(hsi_image), known.only_good()
+    spectral = [*bad_msi_bands(known), *check_spectra(*bands)]
     boxes = geobox_of(hsi_image, "HSI"), geobox_of(msi_image, "MSI")
-    sources = ArraySource(hsi_image), ArraySource(msi_image)
+    sources: tuple[Source, Source] = ArraySource(hsi_image), ArraySource(msi_image)
+    if not known.good.all():
+        sources = sources[0], BandsSource(sources[1], known.good)
     if boxes[0] is None and boxes[1] is None:
         if target is not None:
             raise GridError("A target grid needs images with a CRS: assign one to both of them.")
@@ -154,7 +160,8 @@ def pair_scenes(
         )
     if target is not None and target.crs is None:
         raise GridError("The target grid has no CRS: give it one.")
-    return _pair_grids(sources, (boxes[0], boxes[1]), bands, ratio, target, spectral)
+    boxes = same_turn(boxes[0], boxes[1]), boxes[1]
+    return _pair_grids(sources, boxes, bands, ratio, target, spectral)
 
 
 def geobox_of(image: xr.DataArray, name: str = "image") -> GeoBox | None:

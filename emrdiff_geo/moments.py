@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ._bands import named
+
 
 @dataclass(frozen=True)
 class Moments:
@@ -102,6 +104,8 @@ class BlockSums:
         Least and largest edge magnitude of the MSI.
     cells : ndarray
         ``(n, s, s)`` covariances of the MSI's noise in sampled cells, see `noise_level`.
+    filled : ndarray
+        ``(s,)`` bool: MSI bands that have data anywhere.
     """
 
     moments: Moments
@@ -109,6 +113,7 @@ class BlockSums:
     peak: float
     edges: tuple[float, float]
     cells: np.ndarray
+    filled: np.ndarray
 
     def merge(self, other: BlockSums) -> BlockSums:
         """Sums of both together."""
@@ -119,4 +124,20 @@ class BlockSums:
             max(self.peak, other.peak),
             (min(low, least), max(high, most)),
             np.concatenate([self.cells, other.cells]),
+            self.filled | other.filled,
+        )
+
+    @property
+    def nothing_valid(self) -> str:
+        """Why no pixel counts: an MSI band without any data leaves none that is valid in all."""
+        empty = np.flatnonzero(~self.filled) + 1
+        if 0 < empty.size < self.filled.size:
+            return (
+                f"of the {self.filled.size} MSI bands that are used, {named('band', empty)} "
+                f"{'has' if empty.size == 1 else 'have'} no data where the images overlap: leave "
+                "out such bands (gdal_translate -b), or mark them as bad (bbl = 0)"
+            )
+        return (
+            "fewer than three HSI pixels are valid in both images: check the nodata values and "
+            "that the images show the same place"
         )

@@ -7,14 +7,18 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import rasterio
 import xarray as xr
 from numpy.typing import ArrayLike
 from odc.geo.geobox import GeoBox
+from pyproj.exceptions import ProjError
 from rasterio.errors import CRSError
 
+from ._bands import BandInfo, named
 from ._cubes import open_cube
-from ._normalise import IMAGE, grid_coords, make_image, normalise
+from ._locations import locate
+from ._normalise import IMAGE, grid_coords, make_image, normalise, on_earth
 from ._raster import image_bands, lazy_array, opened, probe, unreadable
 from ._wavelengths import BandTable, band_table, good_bands_of_raster, places_of_raster
 from .errors import InputError
@@ -24,7 +28,6 @@ logger = logging.getLogger(__name__)
 _CUBES = {".npy", ".npz", ".mat"}
 _NETCDF = {".nc", ".nc4", ".cdf"}
 _ZARR_FILES = ("zarr.json", ".zgroup", ".zmetadata", ".zarray")
-_ENVI_DATA = ("", ".img", ".dat", ".bsq", ".bil", ".bip", ".raw", ".envi")
 _MIN_HSI_BANDS = 4
 
 
@@ -48,7 +51,8 @@ def open_hsi(
     wavelengths, fwhm : array_like, (B,), optional
         Band centres and widths in nm or um, instead of those of the file.
     variable : str, optional
-        Which cube, in files with several.
+        Which cube, in files with several; `path` may name it, too, as GDAL does:
+        ``NETCDF:"a.nc":refl``.
     chunks : int, (int, int) or dict, optional
         Rows and columns of a chunk; by default some 48 MB of whole blocks of the file.
 
@@ -57,7 +61,8 @@ def open_hsi(
     xr.Dataset
         Variable ``image`` (band, y, x) float32, NaN where there is no data, scale and offset
         applied. Coordinates ``wavelength(band)`` and ``fwhm(band)`` in nm where the file has them,
-        ``good_band(band)``; with a CRS ``spatial_ref`` and the coordinates of ``y`` and ``x``,
+        ``good_band(band)``, false where the file says so and, if it has wavelengths, for bands
+        without one; with a CRS ``spatial_ref`` and the coordinates of ``y`` and ``x``,
         without one pixel indices.
 
     Raises
@@ -65,7 +70,8 @@ def open_hsi(
     InputError
         When the file is missing, damaged, no image, or has fewer than four bands.
     SpectralError
-        When its wavelengths are not those of an optical sensor.
+        When `wavelengths` are not those of an optical sensor; such figures of the file are ignored,
+        with a warning.
     """
     scene = _open(path, wavelengths, fwhm, variable, chunks)
     if scene.sizes["band"] < _MIN_HSI_BANDS:
@@ -73,7 +79,13 @@ def open_hsi(
             f"{scene.attrs['source']} has {scene.sizes['band']} bands, too few for a hyperspectral "
             "image: give the hyperspectral file first and the multispectral one second."
         )
-    return scene
+    good = BandInfo.of_spectrum(scene[IMAGE]).good
+    nameless = np.flatnonzero(scene["good_band"].values & ~good) + 1
+    if nameless.size:
+        logger.warning(
+            "%s: no wavelength for %s, left out", scene.attrs["source"], named("band", nameless)
+        )
+    return scene.assign_coords(good_band=("band", good))
 
 
 def open_msi(
@@ -84,7 +96,7 @@ def open_msi(
     variable: str | None = None,
     chunks: Any = None,
 ) -> xr.Dataset:
-    """Open a multispectral image: as `open_hsi`, with any number of bands."""
+    """Open a multispectral image: as `open_hsi`, with any number of bands and wavelengths."""
     return _open(path, wavelengths, fwhm, variable, chunks)
 
 
@@ -123,21 +135,23 @@ def _open(
     variable: str | None,
     chunks: Any,
 ) -> xr.Dataset:
-    text = os.fspath(path)
-    remote = "://" in text or text.startswith("/vsi")
+    text, variable, local = locate(os.fspath(path), variable)
     file = Path(text)
-    if not remote:
-        file = _existing(file)
-        text = str(file)
-    suffix = file.suffix.lower()
-    netcdf = _netcdf(text) if suffix in _NETCDF else None
-    if netcdf is not None:
-        image = _from_xarray(netcdf, file.name, variable, wavelengths, fwhm, chunks)
-    elif suffix == ".zarr" or (file.is_dir() and any((file / f).exists() for f in _ZARR_FILES)):
-        image = _from_xarray(_zarr(text), file.name, variable, wavelengths, fwhm, chunks)
-    elif not remote and file.is_dir():
+    dataset, driver = _by_xarray(text)
+    if dataset is not None:
+        image = normalise(
+            dataset,
+            variable=variable,
+            wavelengths=wavelengths,
+            fwhm=fwhm,
+            chunks=chunks,
+            lazy=True,
+            name=file.name,
+            prefix=f"{driver}:{text}:",
+        )
+    elif local and file.is_dir():
         raise InputError(f"{file.name} is a folder and no Zarr group: give the path of an image.")
-    elif suffix in _CUBES and not remote:
+    elif local and file.suffix.lower() in _CUBES:
         data, place = open_cube(file, variable, chunks)
         places = [place] if place else []
         table = band_table(data.shape[0], places, None, wavelengths, fwhm, file.name)
@@ -147,19 +161,6 @@ def _open(
     scene = image.to_dataset(name=IMAGE)
     scene.attrs["source"] = file.name
     return scene
-
-
-def _existing(file: Path) -> Path:
-    """Check that a file is there; for an ENVI header give the data file beside it."""
-    if not file.exists():
-        raise InputError(f"{file} does not exist: check the path.")
-    if file.suffix.lower() != ".hdr":
-        return file
-    for suffix in _ENVI_DATA:
-        data = file.with_name(file.stem + suffix)
-        if data.is_file():
-            return data
-    raise InputError(f"{file.name} is a header without its data file: put both in one folder.")
 
 
 def _open_raster(
@@ -193,7 +194,10 @@ def _subdataset(path: str, variable: str | None) -> str:
         return mine[0]
     shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
     problem = f"has no single variable {variable!r}" if variable else "holds several variables"
-    raise InputError(f"{Path(path).name} {problem}: choose one with variable= from {shown}.")
+    raise InputError(
+        f"{Path(path).name} {problem} ({shown}): choose one with variable=, or on the command line "
+        f"as {found[0]}."
+    )
 
 
 def _raster_bands(
@@ -223,16 +227,20 @@ def _reflectance_scale(source: rasterio.DatasetReader) -> float:
 
 def _raster_grid(source: rasterio.DatasetReader) -> dict | None:
     try:
+        if source.crs is not None and on_earth(source.crs):
+            return grid_coords(GeoBox.from_rio(source))
+        problem = "a CRS that is neither projected nor geographic"
         if source.crs is None:
-            if not source.transform.is_identity:
-                logger.warning(
-                    "%s has a transform but no CRS, which is taken as no georeferencing: assign "
-                    "one (gdal_edit.py -a_srs EPSG:...)",
-                    Path(source.name).name,
-                )
-            return None
-        return grid_coords(GeoBox.from_rio(source))
-    except CRSError as error:
+            problem = "" if source.transform.is_identity else "a transform but no CRS"
+        if problem:
+            logger.warning(
+                "%s has %s, which is taken as no georeferencing: assign one (gdal_edit.py -a_srs "
+                "EPSG:...)",
+                Path(source.name).name,
+                problem,
+            )
+        return None
+    except (CRSError, ProjError) as error:
         raise InputError(
             f"The CRS of {Path(source.name).name} cannot be understood ({error}): unset PROJ_LIB "
             "and PROJ_DATA, which may point at another PROJ installation, or assign a valid CRS."
@@ -248,6 +256,16 @@ def _refuse_transposed(source: rasterio.DatasetReader, table: BandTable, name: s
             f"({source.count} x {source.height} x {source.width}): open it with xarray, name its "
             "dimensions band, y and x and pass that, or pass wavelengths= if the order is right."
         )
+
+
+def _by_xarray(path: str) -> tuple[xr.Dataset | None, str]:
+    """Open what xarray opens better than GDAL; also GDAL's name for the format."""
+    file = Path(path)
+    if file.suffix.lower() in _NETCDF:
+        return _netcdf(path), "NETCDF"
+    if file.suffix.lower() == ".zarr" or any((file / name).exists() for name in _ZARR_FILES):
+        return _zarr(path), "ZARR"
+    return None, ""
 
 
 def _netcdf(path: str) -> xr.Dataset | None:
@@ -267,17 +285,3 @@ def _zarr(path: str) -> xr.Dataset:
         return xr.open_zarr(path, chunks=None, decode_coords="all", consolidated=consolidated)
     except Exception as error:  # zarr raises errors of its own
         raise unreadable(path, error) from error
-
-
-def _from_xarray(
-    found: xr.Dataset, name: str, variable: str | None, wavelengths: Any, fwhm: Any, chunks: Any
-) -> xr.DataArray:
-    return normalise(
-        found,
-        variable=variable,
-        wavelengths=wavelengths,
-        fwhm=fwhm,
-        chunks=chunks,
-        lazy=True,
-        name=name,
-    )

@@ -22,12 +22,16 @@ from .errors import GridError
 
 # Coordinates that differ by less than this part of a pixel are the same coordinate.
 SAME_PIXEL = 1e-3
+# Edge pixels of global grids may reach over a pole by this, in degrees.
+_POLE = 1.0
 # Overlaps smaller than this part of a target pixel are rounding of the edges.
 _SLIVER = 1e-7
 
 
 @lru_cache(maxsize=32)
-def _transformer(src_wkt: str, dst_wkt: str, area: tuple[float, float, float, float] | None):
+def _transformer(
+    src_wkt: str, dst_wkt: str, area: tuple[float, float, float, float] | None
+) -> Transformer:
     """One fixed coordinate operation: PROJ must not choose anew for each point of a window."""
     aoi = None if area is None else AreaOfInterest(*area)
     group = TransformerGroup(
@@ -35,7 +39,8 @@ def _transformer(src_wkt: str, dst_wkt: str, area: tuple[float, float, float, fl
     )
     if not group.transformers:
         raise ProjError("no operation is known")
-    return group.transformers[0]
+    # Those of a group may not be shared by threads; one made from its text has a state for each.
+    return Transformer.from_pipeline(group.transformers[0].definition)
 
 
 def crs_of(box: GeoBox) -> CRS:
@@ -55,9 +60,25 @@ def _lonlat_area(box: GeoBox) -> tuple[float, float, float, float] | None:
     to_lonlat = Transformer.from_crs(crs_of(box), "OGC:CRS84", always_xy=True)
     x, y = _apply(box.affine, *_outline(shape_of(box), 8))
     lon, lat = to_lonlat.transform(x, y)
+    if crs_of(box).is_geographic and np.abs(lat).max() > 90 + _POLE:
+        raise GridError(
+            f"An image in {crs_of(box).name} has a latitude of {lat[np.abs(lat).argmax()]:.6g} "
+            "degrees: assign it the CRS that its coordinates are in."
+        )
     if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
         return None
     return float(lon.min()), float(lat.min()), float(lon.max()), float(lat.max())
+
+
+def same_turn(box: GeoBox, other: GeoBox) -> GeoBox:
+    """Grid by the longitudes of another one: 359.99 and -0.01 degrees are the same place."""
+    if not (crs_of(box).is_geographic and crs_of(other).is_geographic):
+        return box
+    (x, _), (goal, _) = (b.affine * (b.shape[1] / 2, b.shape[0] / 2) for b in (box, other))
+    turns = round((goal - x) / 360.0)
+    if turns == 0:
+        return box
+    return GeoBox(box.shape, Affine.translation(360.0 * turns, 0) * box.affine, box.crs)
 
 
 def _apply(affine: Affine, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -115,7 +115,8 @@ def simulate(
     Raises
     ------
     InputError
-        If the image is too small for the ratio, or a parameter is out of range.
+        If the image is too small for the ratio, a parameter is out of range, or `wavelengths` are
+        given for an HSI that has its own.
     SpectralError
         If wavelengths are unknown or no band of the response is covered.
 
@@ -249,8 +250,10 @@ def _coarse(box: GeoBox, ratio: int) -> GeoBox:
 
 
 def _band_table(image: xr.DataArray, by_rank: tuple[float, float] | None) -> BandTable:
-    known = BandInfo.of(image)
+    known = BandInfo.of_spectrum(image)
     if known.wavelength_nm is not None:
+        if by_rank is not None:
+            raise InputError("The HSI names its wavelengths itself: leave out --wavelengths.")
         return BandTable(known.wavelength_nm, known.fwhm_nm, known.good)
     if by_rank is None:
         raise SpectralError(

@@ -78,7 +78,8 @@ def wavelengths_nm(values: ArrayLike, units: str | None = None) -> Floats:
     Raises
     ------
     SpectralError
-        When no value is known, or values are not optical wavelengths (0.2 to 20 um).
+        When no value is known, or values are not optical wavelengths (0.2 to 20 um) but, say, the
+        numbers of the bands.
     """
     array = _vector(values, "wavelengths")
     array[~(array > 0)] = np.nan
@@ -86,6 +87,11 @@ def wavelengths_nm(values: ArrayLike, units: str | None = None) -> Floats:
         raise SpectralError("No band has a wavelength: pass wavelengths= with one value per band.")
     factor = unit_factor(units)
     if factor is None:
+        if array.size > 2 and np.array_equal(array, np.arange(1, array.size + 1)):
+            raise SpectralError(
+                f"Wavelengths 1, 2, ... {array.size} without a unit are the numbers of the bands: "
+                "pass wavelengths= in nanometres."
+            )
         factor = 1e3 if np.nanmedian(array) < _MICROMETRE_LIMIT else 1.0
     array = array * factor
     low, high = np.nanmin(array), np.nanmax(array)

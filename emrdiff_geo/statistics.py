@@ -189,10 +189,7 @@ def blocks(shape: tuple[int, int], size: int) -> Iterator[Block]:
     """Yield squares of `size` pixels, row by row; the last ones may be smaller."""
     for top in range(0, shape[0], size):
         for left in range(0, shape[1], size):
-            yield (
-                slice(top, min(top + size, shape[0])),
-                slice(left, min(left + size, shape[1])),
-            )
+            yield slice(top, min(top + size, shape[0])), slice(left, min(left + size, shape[1]))
 
 
 def _grow(span: slice, margin: int, size: int) -> tuple[slice, slice]:
@@ -286,10 +283,7 @@ def concluded(
     """Statistics from the sums of all blocks, in order; arguments as for `scene_statistics`."""
     sums = reduce(BlockSums.merge, found)
     if sums.moments.count < 3:
-        raise InputError(
-            "fewer than three HSI pixels are valid in both images: check the nodata values and "
-            "that the images show the same place"
-        )
+        raise InputError(sums.nothing_valid)
     return SceneStatistics(
         degradation=degradation,
         good=good,
@@ -321,7 +315,14 @@ def block_sums(
 ) -> BlockSums:
     """What one block adds to the statistics; arguments as for `scene_statistics`."""
     step = lattice_step((lr_shape[0] * degradation.ratio, lr_shape[1] * degradation.ratio))
-    lr_msi, valid, edges, cells = degraded_block(read_msi, *block, lr_shape, degradation, step)
+    filled: list[np.ndarray] = []
+
+    def read(rows: slice, cols: slice) -> np.ndarray:
+        msi = read_msi(rows, cols)
+        filled.append(np.isfinite(msi).any(axis=(1, 2)))
+        return msi
+
+    lr_msi, valid, edges, cells = degraded_block(read, *block, lr_shape, degradation, step)
     hsi = read_hsi(*block)[good]
     valid &= np.isfinite(hsi).all(axis=0)
     return BlockSums(
@@ -330,6 +331,7 @@ def block_sums(
         float(hsi[:, valid].max()) if valid.any() else -np.inf,
         edges,
         cells,
+        filled[0],
     )
 
 

@@ -195,6 +195,15 @@ class TestResampled:
         assert "6.816 x 6.676 m" in pair.notes[0]
         assert np.isfinite(pair.hsi.read(ALL, ALL)).all()
 
+    @pytest.mark.parametrize("turn", [-360, 360])
+    def test_longitudes_a_turn_apart(self, turn):
+        low = GeoBox((6, 6), Affine(4e-4, 0, 180 - 3e-4, 0, -4e-4, 0), "EPSG:4326")
+        high = GeoBox((24, 24), Affine(1e-4, 0, 180 - 3e-4 + turn, 0, -1e-4, 0), "EPSG:4326")
+        scene = image(2, low)
+        pair = pair_scenes(scene, image(1, high))
+        assert pair.target == high
+        np.testing.assert_array_equal(pair.hsi.read(ALL, ALL), scene)
+
     def test_pixels_that_are_not_square(self):
         box = GeoBox((36, 18), Affine(10, 0, X, 0, -5, Y), UTM33)
         pair = pair_scenes(image(1, utm(30, (6, 6))), image(1, box))
@@ -281,6 +290,11 @@ class TestErrors:
         with pytest.raises(GridError, match=message) as caught:
             pair_scenes(self.hsi, msi)
         assert str(caught.value).count(". ") == 0
+
+    def test_metres_taken_for_degrees(self):
+        wrong = GeoBox((10, 10), utm(30, (10, 10)).affine, "EPSG:4326")
+        with pytest.raises(GridError, match=r"WGS 84 has a latitude of 5\.8.* degrees: assign"):
+            pair_scenes(image(2, wrong), image(1, utm(10, (30, 30))))
 
     def test_hsi_without_crs(self):
         with pytest.raises(GridError, match="assign the HSI its CRS"):

@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+import rioxarray
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.crs import CRS
@@ -56,17 +57,38 @@ def test_nodata_is_compared_in_the_type_of_the_file(tmp_path, dtype, nodata, hit
     assert image[1, 2, 4] == data[1, 2, 4]
 
 
-def test_alpha_band_is_a_mask_and_no_band(tmp_path):
-    data = cube(4, dtype="uint8")
-    data[3] = 255
-    data[3, 0, 0] = 0
-    path = write(tmp_path / "a.tif", data)
+def write_alpha(path, data, **options):
+    write(path, data, **options)
     with edit(path) as out:
-        out.colorinterp = [*[ColorInterp.gray] * 3, ColorInterp.alpha]
+        out.colorinterp = [*[ColorInterp.gray] * (len(data) - 1), ColorInterp.alpha]
+    return path
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 11])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
+@pytest.mark.parametrize("nodata", [None, 7])
+def test_alpha_band_is_a_mask_and_no_band(tmp_path, count, dtype, nodata):
+    """GDAL itself masks by alpha in few of these cases only."""
+    data = np.full((count + 1, 6, 7), 100, dtype)
+    data[count, 0, 0], data[0, 1, 1] = 0, 7
+    path = write_alpha(tmp_path / "a.tif", data, nodata=nodata)
     image = open_msi(path).image.values
-    assert image.shape == (3, 6, 7)
+    assert image.shape == (count, 6, 7)
     assert np.isnan(image[:, 0, 0]).all()
-    assert np.isnan(image).sum() == 3
+    assert np.isnan(image[0, 1, 1]) == (nodata == 7)
+    assert np.isnan(image).sum() == count + (nodata == 7)
+
+
+def test_alpha_and_mask_both_count(tmp_path):
+    data = np.full((5, 6, 7), 100, "uint8")
+    data[4, 0, 0] = 0
+    path = write_alpha(tmp_path / "a.tif", data)
+    mask = np.full((6, 7), 255, "uint8")
+    mask[1, 1] = 0
+    with edit(path) as out:
+        out.write_mask(mask)
+    missing = np.isnan(open_msi(path).image.values)
+    assert missing.all(0).sum() == missing.any(0).sum() == 2
 
 
 @pytest.mark.parametrize("transform", [NORTH_UP, ROTATED, Affine(10, 0, 5, 0, 20, 7)])
@@ -99,6 +121,16 @@ def test_without_crs_pixels_are_counted(tmp_path):
     assert "spatial_ref" not in scene.coords
     assert "grid_mapping" not in scene.image.attrs
     np.testing.assert_array_equal(scene.x, np.arange(7))
+
+
+def test_a_crs_of_no_map_counts_as_none(tmp_path, caplog):
+    crs = CRS.from_wkt('LOCAL_CS["Arbitrary",UNIT["metre",1]]')
+    path = write(tmp_path / "a.tif", crs=crs)
+    scene = open_hsi(path)
+    assert "a.tif has a CRS that is neither projected nor geographic" in caplog.text
+    assert "spatial_ref" not in scene.coords
+    np.testing.assert_array_equal(scene.x, np.arange(7))
+    assert as_image(rioxarray.open_rasterio(path)).odc.crs is None
 
 
 @pytest.mark.parametrize("interleave", ["pixel", "band"])

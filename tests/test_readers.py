@@ -158,12 +158,63 @@ def test_hdf5_subdatasets_are_named(tmp_path):
     path = tmp_path / "a.h5"
     with h5py.File(path, "w") as file:
         file["swaths/refl"], file["other"] = cube(), cube()
-    with pytest.raises(InputError, match=r"variable= from .*swaths/refl"):
+    with pytest.raises(
+        InputError, match=r"several variables \(.*swaths/refl.*HDF5:.*a.h5"
+    ) as caught:
         open_hsi(path)
+    named = str(caught.value).rpartition(" as ")[2].removesuffix(".")
+    np.testing.assert_array_equal(open_hsi(named).image, cube())
     for variable in ("swaths/refl", "refl"):
         np.testing.assert_array_equal(open_hsi(path, variable=variable).image, cube())
     with pytest.raises(InputError, match="no single variable 'x'"):
         open_hsi(path, variable="x")
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".zarr"])
+def test_one_cube_of_several_by_its_name(tmp_path, suffix):
+    pytest.importorskip("h5netcdf")
+    coords = {"wavelength": ("wavelength", CENTERS, {"units": "nm"})}
+    coords |= {"y": np.arange(6.0), "x": np.arange(7.0)}
+    refl = xr.DataArray(cube(dtype="f4"), coords, ("wavelength", "y", "x"))
+    scene, path = xr.Dataset({"rad": 2 * refl, "refl": refl}), tmp_path / f"a{suffix}"
+    if suffix == ".nc":
+        scene.to_netcdf(path, engine="h5netcdf")
+    else:
+        scene.to_zarr(path, consolidated=False)
+    with pytest.raises(InputError, match=r"several cubes \(r.*, r.*\)") as caught:
+        open_hsi(path)
+    named = str(caught.value).rpartition(" as ")[2].removesuffix(".").replace(":rad", ":refl")
+    driver = named.partition(":")[0]
+    for name in (named, f'{driver}:"{path}":refl', f'{driver}:"{path}":/refl'):
+        found = open_hsi(name)
+        np.testing.assert_array_equal(found.image, cube())
+        np.testing.assert_allclose(found.wavelength, CENTERS)
+        assert found.attrs["source"] == path.name
+    with pytest.raises(InputError, match=r"b\.nc does not exist"):
+        open_hsi(f'NETCDF:"{tmp_path / "b.nc"}":refl')
+
+
+def test_a_colon_in_a_file_name(tmp_path):
+    np.testing.assert_array_equal(open_hsi(write(tmp_path / "B:10:30.tif")).image, cube())
+
+
+@pytest.mark.parametrize(
+    ("header", "data"),
+    [
+        ("a.hdr", "a.bin"),
+        ("a.hdr", "a.rfl"),
+        ("a.hdr", "a.BSQ"),
+        ("A.HDR", "A.IMG"),
+        ("a.hdr", "a.any"),
+        ("a.img.hdr", "a.img"),
+    ],
+)
+def test_data_file_of_an_envi_header(tmp_path, header, data):
+    write(tmp_path / "b.img", driver="ENVI")
+    (tmp_path / "b.img").rename(tmp_path / data)
+    (tmp_path / "b.hdr").rename(tmp_path / header)
+    (tmp_path / "a.txt").write_text("about the flight")
+    np.testing.assert_array_equal(open_hsi(tmp_path / header).image, cube())
 
 
 def test_hdf5_with_bands_last_is_refused(tmp_path):

@@ -1,17 +1,36 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
-from pyproj import CRS
+from pyproj import CRS, Transformer
+from pyproj.transformer import AreaOfInterest, TransformerGroup
 
 from emrdiff_geo.errors import GridError
-from emrdiff_geo.resample import PixelMap, overlap, weighted_mean
+from emrdiff_geo.resample import PixelMap, _transformer, overlap, weighted_mean
 
 UTM33 = "EPSG:32633"
+
+
+@pytest.mark.filterwarnings("ignore:Best transformation")
+@pytest.mark.parametrize("codes", [(32633, 4326), (4326, 25833), (25833, 31468), (4326, 4979)])
+def test_the_operation_between_two_crs_may_be_shared_by_threads(codes):
+    src, dst = (CRS.from_epsg(code) for code in codes)
+    area = (12.0, 50.0, 14.0, 53.0)
+    shared = _transformer(src.to_wkt(), dst.to_wkt(), area)
+    alone = TransformerGroup(src, dst, always_xy=True, area_of_interest=AreaOfInterest(*area))
+    to_src = Transformer.from_crs("OGC:CRS84", src, always_xy=True)
+    lon, lat = np.meshgrid(np.linspace(12, 14, 50), np.linspace(50, 53, 50))
+    points = to_src.transform(lon, lat)
+    expected = alone.transformers[0].transform(*points)
+    with ThreadPoolExecutor(8) as pool:
+        for found in pool.map(lambda _: shared.transform(*points), range(32)):
+            np.testing.assert_array_equal(found, expected)
 
 
 def corners(affine: Affine, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -147,6 +147,8 @@ def test_nikon_on_31_bands_without_wavelengths_is_its_own_table():
     pair = simulate(cube, ratio=4, response="nikon_d700", wavelengths=(400, 700))
     assert pair.msi.sizes["band"] == 3
     np.testing.assert_allclose(pair.reference.wavelength, np.arange(400, 701, 10))
+    with pytest.raises(InputError, match="names its wavelengths itself"):
+        simulate(pair.reference, ratio=4, response="nikon_d700", wavelengths=(400, 700))
 
 
 @pytest.mark.parametrize("ratio", [1, 0, 2.5, 10])

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from reader_files import edit, tags_nm, write
 from scenes import pair, reference_cube
 
 from emrdiff_geo.errors import EmrdiffError, InputError, OutputError, SpectralError
@@ -83,6 +84,11 @@ def test_scene_names_carry_a_range(scene_files, tmp_path):
         load_scene(SceneFile(parsed.path))
     with pytest.raises(InputError, match="range of wavelengths"):
         SceneFile.parse("nothing@here")
+    own = write(tmp_path / "own.tif")
+    with edit(own) as out:
+        tags_nm(out)
+    with pytest.raises(InputError, match=r"own.tif names its wavelengths itself: leave out"):
+        load_scene(SceneFile.parse(f"{own}@400-2500"))
 
 
 def test_the_same_number_gives_the_same_patches(scene_files):

@@ -6,7 +6,8 @@ from rasterio.crs import CRS
 from reader_files import CENTERS, cube, descriptions_nm, edit, tags_nm, write
 
 from emrdiff_geo.errors import InputError, SpectralError
-from emrdiff_geo.readers import open_hsi
+from emrdiff_geo.planning import open_images
+from emrdiff_geo.readers import as_image, open_hsi, open_msi
 
 
 def tags_um(out):
@@ -91,7 +92,7 @@ def test_no_wavelengths_no_coordinate(tmp_path):
     np.testing.assert_array_equal(scene.band, [1, 2, 3, 4, 5])
 
 
-def test_band_without_wavelength_is_bad(tmp_path):
+def test_band_without_wavelength_is_bad_in_an_hsi(tmp_path, caplog):
     path = write(tmp_path / "a.tif")
     with edit(path) as out:
         tags_nm(out)
@@ -99,6 +100,10 @@ def test_band_without_wavelength_is_bad(tmp_path):
     scene = open_hsi(path)
     np.testing.assert_array_equal(scene.good_band, [True, True, False, True, True])
     assert np.isnan(scene.wavelength[2])
+    assert [r.message for r in caplog.records] == ["a.tif: no wavelength for band 3, left out"]
+    assert open_msi(path).good_band.all()
+    as_image(scene)
+    assert len(caplog.records) == 1
 
 
 def test_places_complete_each_other(tmp_path):
@@ -116,13 +121,55 @@ def test_given_wavelengths_win(tmp_path):
         tags_nm(out)
         out.update_tags(1, wavelength="9999999")
     with pytest.raises(SpectralError, match="wavelengths="):
-        open_hsi(path)
+        open_hsi(path, wavelengths=[1, 2, 3, 4, 5])
     mine = np.array([0.4, 0.5, 0.6, 0.7, 0.8])
     scene = open_hsi(path, wavelengths=mine, fwhm=12)
     np.testing.assert_allclose(scene.wavelength, mine * 1e3)
     np.testing.assert_allclose(scene.fwhm, 12)
     with pytest.raises(InputError, match=r"a.tif has 5 bands but wavelengths= has 3"):
         open_hsi(path, wavelengths=[400, 500, 600])
+
+
+def band_numbers(out):
+    for i in out.indexes:
+        out.update_tags(i, wavelength=str(i), wavelength_units="Index")
+
+
+def wavenumbers(out):
+    for i, c in enumerate(CENTERS, 1):
+        out.update_tags(i, wavelength=str(1e7 / c), wavelength_units="Wavenumber")
+
+
+def wavenumbers_in_two_places(out):
+    wavenumbers(out)
+    numbers = ",".join(str(1e7 / c) for c in CENTERS)
+    out.update_tags(ns="ENVI", wavelength=f"{{{numbers}}}", wavelength_units="Wavenumber")
+
+
+def pixel_size(out):
+    out.set_band_description(1, "coastal 30 um")
+
+
+@pytest.mark.parametrize(
+    "place", [band_numbers, wavenumbers, wavenumbers_in_two_places, pixel_size]
+)
+def test_figures_that_are_no_wavelengths_are_ignored(tmp_path, place, caplog):
+    path = write(tmp_path / "a.tif")
+    with edit(path) as out:
+        place(out)
+    assert "wavelength" not in open_msi(path).coords
+    assert caplog.text.count("a.tif: what it says of its bands is ignored") == 1
+    np.testing.assert_allclose(open_hsi(path, wavelengths=CENTERS).wavelength, CENTERS)
+    scene = open_images(path, path, (450, 2450))[0]
+    np.testing.assert_allclose(scene.wavelength[[0, -1]], [450, 2450])
+
+
+def test_another_place_stands_in_for_figures_that_are_no_wavelengths(tmp_path):
+    path = write(tmp_path / "a.tif")
+    with edit(path) as out:
+        band_numbers(out)
+        descriptions_nm(out)
+    np.testing.assert_allclose(open_hsi(path).wavelength, CENTERS)
 
 
 HEADER = """wavelength units = Nanometers

@@ -74,7 +74,7 @@ def load_scene(file: SceneFile) -> TrainingScene:
     Raises
     ------
     InputError, SpectralError
-        If it cannot be read, has no valid pixel, or no wavelengths and no range for them.
+        If it cannot be read, has no valid pixel, no wavelengths and no range for them, or both.
     """
     from ..readers import open_hsi
 
@@ -96,12 +96,15 @@ def load_scene(file: SceneFile) -> TrainingScene:
 
 
 def _wavelengths(image, bands: int, file: SceneFile) -> np.ndarray:
+    name = Path(file.path).name
     if "wavelength" in image.coords:
+        if file.range_nm is not None:
+            raise InputError(f"{name} names its wavelengths itself: leave out the range behind @")
         return np.asarray(image["wavelength"].values, float)
     if file.range_nm is None:
         raise SpectralError(
-            f"{Path(file.path).name} names no wavelengths: add the range that its bands cover, as "
-            f"in {Path(file.path).name}@400-2500"
+            f"{name} names no wavelengths: add the range that its bands cover, as in "
+            f"{name}@400-2500"
         )
     return wavelengths_by_rank(bands, file.range_nm)
 
