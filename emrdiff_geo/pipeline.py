@@ -19,9 +19,10 @@ from .methods import MethodOptions, Place, get_method
 from .methods.regression import filled_hsi
 from .nodata import fill_invalid
 from .optics import AUTO
-from .statistics import Over, SceneStatistics, WaldPair
+from .statistics import Over, SceneStatistics
 from .tiling import Span, TilePlan, plan_tiles
 from .wald import LARGEST, one_ratio_lower
+from .wald_pair import WaldPair
 
 
 @dataclass(frozen=True)

@@ -364,24 +364,6 @@ def degraded_block(
     return lr, cells[inner_rows, inner_cols], edges, noise
 
 
-@dataclass(frozen=True)
-class WaldPair:
-    """A pair with its reference, in memory and without nodata.
-
-    Attributes
-    ----------
-    lr, hr, reference : ndarray
-        ``(L, h, w)``, ``(s, r h, r w)`` and ``(L, r h, r w)`` float32.
-    statistics : SceneStatistics
-        Of the pair.
-    """
-
-    lr: np.ndarray
-    hr: np.ndarray
-    reference: np.ndarray
-    statistics: SceneStatistics
-
-
 def pair_statistics(
     lr: np.ndarray,
     hr: np.ndarray,

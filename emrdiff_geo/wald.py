@@ -15,13 +15,8 @@ from .errors import InputError
 from .grid import Pair
 from .nodata import fill_explained, fill_invalid
 from .optics import at_ratio
-from .statistics import (
-    BLOCK,
-    WaldPair,
-    blocks,
-    degraded_block,
-    pair_statistics,
-)
+from .statistics import BLOCK, blocks, degraded_block, pair_statistics
+from .wald_pair import WaldPair, central
 
 #: Largest edge of the part of the scene that is used, LR pixels.
 LARGEST = 384
@@ -62,7 +57,7 @@ def one_ratio_lower(
     InputError
         If the scene is too small.
     """
-    rows, cols = (_central(n, largest) for n in pair.lr_shape)
+    rows, cols = (central(n, largest) for n in pair.lr_shape)
     hsi, valid = fill_invalid(pair.hsi.read(rows, cols)[good])
     msi, msi_valid = _degraded(pair, optics, rows, cols)
     valid &= msi_valid
@@ -114,23 +109,3 @@ def _degraded(
             pair.msi.read, *at, pair.lr_shape, degradation
         )
     return image, valid
-
-
-def central_part(pair: WaldPair, valid: np.ndarray, largest: int) -> tuple[WaldPair, np.ndarray]:
-    """The middle of a pair and of its valid pixels, of at most `largest` pixels a side.
-
-    The statistics stay those of the whole.
-    """
-    r = pair.statistics.ratio
-    coarse = tuple(_central(n, max(largest // r, 1)) for n in pair.lr.shape[1:])
-    fine = tuple(slice(s.start * r, s.stop * r) for s in coarse)
-    part = WaldPair(
-        pair.lr[:, *coarse], pair.hr[:, *fine], pair.reference[:, *fine], pair.statistics
-    )
-    return part, valid[fine]
-
-
-def _central(size: int, largest: int = LARGEST) -> slice:
-    length = min(size, largest)
-    start = (size - length) // 2
-    return slice(start, start + length)

@@ -23,8 +23,7 @@ from emrdiff_geo.methods.uncertainty import (
     weights_of,
 )
 from emrdiff_geo.noise import sample_seed
-from emrdiff_geo.statistics import WaldPair
-from emrdiff_geo.wald import central_part
+from emrdiff_geo.wald_pair import WaldPair, central_part
 
 QUICK = {"steps": 2, "tile": 64, "device": "cpu", "self_check": False}
 

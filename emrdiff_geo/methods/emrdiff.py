@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import MethodError, WeightsError
 from ..statistics import SceneStatistics
-from ..wald import central_part
+from ..wald_pair import central_part
 from ..weightfiles import digest, weights_path
 from ._sampling import chain_samples, run_chain
 from .options import Lower, MethodOptions, Place, coarser

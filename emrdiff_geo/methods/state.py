@@ -28,7 +28,8 @@ from ..edge import edge_weights
 from ..errors import MethodError
 from ..focus import SHARP, Focus
 from ..nodes import NODES_NM, PSEUDO_MSI_NM, NodeBasis, node_indices
-from ..statistics import SceneStatistics, WaldPair
+from ..statistics import SceneStatistics
+from ..wald_pair import WaldPair
 from .gaussian_process import MARGIN, posterior_mean
 from .options import TILE, Part, Place, coarser, within
 from .regression import agree_with_msi, back_project, covered

@@ -24,8 +24,8 @@ from ..methods.options import MethodOptions
 from ..model.bafunet import BAFUNet
 from ..model.weights import ModelConfig, load_state, read_config, save_weights
 from ..optics import AUTO
-from ..statistics import WaldPair
 from ..wald import LEAST, one_ratio_lower
+from ..wald_pair import WaldPair
 from ..weightfiles import digest, weights_path
 from .batches import batches
 from .draws import DrawConfig, Patches, patches_of, state_and_target

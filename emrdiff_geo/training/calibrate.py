@@ -32,8 +32,8 @@ from ..methods.state import build_state
 from ..methods.uncertainty import TERMS, error_terms, mean_and_spread, scaled, weights_of
 from ..model.weights import load_model, read_config
 from ..sensors import load_response
-from ..statistics import WaldPair
 from ..wald import one_ratio_lower
+from ..wald_pair import WaldPair
 from ..weightfiles import digest, weights_path
 from .draws import DrawConfig, draw_pair
 from .scenes import SceneFile, load_scene

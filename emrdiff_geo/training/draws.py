@@ -22,7 +22,8 @@ from ..model.diffusion import PseudoBands, Residual, pseudo_msi_bands
 from ..nodata import fill_invalid
 from ..nodes import PSEUDO_MSI_NM, node_indices
 from ..sensors import SpectralResponse
-from ..statistics import WaldPair, pair_statistics
+from ..statistics import pair_statistics
+from ..wald_pair import WaldPair
 from .responses import draw_response
 
 #: Draws whose prior is nearly right would otherwise weigh without bound in the loss.

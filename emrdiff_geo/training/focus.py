@@ -12,7 +12,8 @@ from ..focus import BLURS, SHARP, Focus, lacking, visible
 from ..methods.gaussian_process import fuse_gaussian_process
 from ..methods.options import MethodOptions, Place
 from ..methods.regression import unseen_detail
-from ..statistics import SceneStatistics, WaldPair
+from ..statistics import SceneStatistics
+from ..wald_pair import WaldPair
 from .draws import DrawConfig, draw_pair
 from .scenes import SceneFile, load_scene
 

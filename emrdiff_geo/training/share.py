@@ -27,7 +27,7 @@ from ..methods.options import MethodOptions
 from ..methods.state import build_state
 from ..model.weights import ModelConfig, load_model, read_config
 from ..sensors import load_response
-from ..statistics import WaldPair
+from ..wald_pair import WaldPair
 from ..weightfiles import digest, weights_path
 from .draws import DrawConfig
 from .focus import fit_focus
