@@ -210,11 +210,9 @@ def evaluate(
 
 def image_of(image: Any) -> xr.DataArray:
     """A Dataset, DataArray or ndarray as a DataArray (band, y, x)."""
-    if isinstance(image, xr.Dataset | xr.DataArray):
-        from .readers import as_image
+    from .readers import as_image
 
-        return as_image(image)
-    return xr.DataArray(as_readable(image).image, dims=("band", "y", "x"))
+    return as_image(image)
 
 
 def _against(

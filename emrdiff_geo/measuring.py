@@ -13,6 +13,7 @@ from functools import partial
 
 import numpy as np
 
+from ._bands import named
 from ._threads import one_blas_thread
 from .degrade import Degradation
 from .fingerprint import Witness
@@ -108,7 +109,9 @@ def usable_bands(pair: Pair, over: Over = map) -> np.ndarray:
     flagged = pair.hsi_bands.good
     good = good_bands(pair.hsi.read, pair.lr_shape, flagged, over)
     if good.sum() < flagged.sum():
-        log.info("%d bands without data stay without data", flagged.sum() - good.sum())
+        log.info(
+            "Without data, and left so: %s.", named("band", np.flatnonzero(flagged & ~good) + 1)
+        )
     return good
 
 

@@ -100,14 +100,14 @@ def open_msi(
     return _open(path, wavelengths, fwhm, variable, chunks)
 
 
-def as_image(ds_or_da: xr.Dataset | xr.DataArray, *, variable: str | None = None) -> xr.DataArray:
+def as_image(ds_or_da: Any, *, variable: str | None = None) -> xr.DataArray:
     """Bring an xarray object from anywhere to the form of `open_hsi`.
 
     Parameters
     ----------
-    ds_or_da : xr.Dataset or xr.DataArray
-        From `open_hsi`, rioxarray, odc-stac, xarray. A Dataset has one cube, or one 2-D variable
-        per band. Dimensions may have any order and the usual names (band, wavelength, channel; y,
+    ds_or_da : xr.Dataset, xr.DataArray or array
+        From `open_hsi`, rioxarray, odc-stac, xarray; an array is (band, y, x). A Dataset has one
+        cube, or one 2-D variable per band. Dimensions may have any order and the usual names (band, wavelength, channel; y,
         lat, northing, row; x, lon, easting, column); extra dimensions of length one are dropped.
         Nodata, scale and offset are applied where they are attributes still. Wavelengths come from
         coordinates, from attributes, or from band names such as "645.0 nm".
@@ -160,6 +160,8 @@ def _open(
         image = _open_raster(text, variable, wavelengths, fwhm, chunks)
     scene = image.to_dataset(name=IMAGE)
     scene.attrs["source"] = file.name
+    # As xarray notes it: a result must not replace its input.
+    scene.encoding["source"] = scene[IMAGE].encoding["source"] = text
     return scene
 
 

@@ -8,6 +8,7 @@ their moments are merged in a fixed order, so that every scheduler gives the sam
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial, reduce
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from ._bands import named
 from .degrade import Degradation
 from .edge import edge_magnitude
 from .errors import InputError
@@ -32,8 +34,12 @@ from .noise_level import (
     unexplained_by_hsi,
 )
 
+log = logging.getLogger(__name__)
+
 #: Share of the best-filled band's pixels under which a band counts as empty.
 EMPTY_BAND = 0.5
+#: Share of the best band's pixels below which gaps of a band are told.
+NEARLY_ALL = 0.98
 #: Relative ridge of the global regression. It keeps collinear MSI bands solvable, and bounds what
 #: the MSI's noise, which degrading has averaged away, does to the detail: on seven training scenes
 #: at x4 and x8, 1e-6, 5e-4 and 1e-2 gave local regression 47.9, 48.5 and 47.1 dB without noise and
@@ -223,6 +229,15 @@ def good_bands(
         raise InputError(
             f"the HSI has one value everywhere ({found.least[good][0]:g} in its first band): "
             "declare it as nodata if it stands for that, or take another image"
+        )
+    share = found.count / found.count[good].max()
+    gappy = np.flatnonzero(good & (share < NEARLY_ALL)) + 1
+    if gappy.size:
+        log.warning(
+            "Where one band has no data the result has none in any, here mostly %s, up to %.0f %% "
+            "of the pixels: mark such bands as bad, or fill them, to keep the others.",
+            named("band", gappy[np.argsort(share[gappy - 1])][:5]),
+            100 * (1 - share[gappy - 1].min()),
         )
     return good
 

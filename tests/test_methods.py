@@ -227,6 +227,17 @@ def test_the_inner_part_is_returned_as_the_whole_has_it(name):
     assert np.sqrt(np.mean((part - whole[:, *inner]) ** 2)) < 1e-4 * whole.std()
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_an_msi_of_zeros_adds_nothing_and_breaks_nothing(name):
+    lr, hr, _ = simulated(reference_cube(64, 64, 8), 4)
+    hr *= 0
+    degradation, nm = Degradation(4), np.linspace(400, 1000, 8)
+    statistics = pair_statistics(lr, hr, degradation, nm, None)
+    method = get_method(name)
+    fused = method.fuse_tile(lr, hr, statistics, prepared(method, statistics), Place())
+    assert np.isfinite(fused).all()
+
+
 def test_only_hsi_pixels_that_the_frame_shows_whole_are_sure():
     lr = np.zeros((1, 20, 20))
     degradation = Degradation(4)

@@ -100,3 +100,11 @@ def test_fill_takes_the_nearest_valid_pixel():
     filled, valid = fill_invalid(image)
     np.testing.assert_array_equal(valid, [[True, False, False, True]])
     np.testing.assert_array_equal(filled, [[[1, 1, 4, 4]], [[5, 5, 8, 8]]])
+
+
+def test_gaps_of_single_bands_are_told(caplog):
+    hsi = np.ones((6, 10, 10), np.float32) * np.arange(100, dtype=np.float32).reshape(10, 10)
+    hsi[3, :3] = np.nan
+    good = good_bands(lambda rows, cols: hsi[:, rows, cols], (10, 10), np.ones(6, bool))
+    assert good.all()
+    assert "mostly band 4, up to 30 %" in caplog.text

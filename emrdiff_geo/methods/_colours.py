@@ -61,7 +61,9 @@ class Colours:
         """Features that suit a scene."""
         covariance = statistics.msi_covariance + statistics.noise
         mean = statistics.msi_mean
-        bright = np.maximum(mean, 0.1 * np.sqrt(np.diag(covariance)))
+        # A band of zeros has no hue.
+        least = np.finfo(np.float32).tiny
+        bright = np.maximum(np.maximum(mean, 0.1 * np.sqrt(np.diag(covariance))), least)
         s = len(mean)
         # To first order a hue, r / mean(r) of r = band / bright, deviates by r less its mean.
         centring = (np.eye(s) - 1 / s) / bright

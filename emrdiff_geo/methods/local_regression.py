@@ -87,7 +87,9 @@ def fuse_local_regression(
     slopes = statistics.slopes.astype(np.float32)
     msi_lr = degradation.down(hr)
     residual = lr - regressed(msi_lr, statistics)
-    stabiliser = SHRINKAGE * statistics.msi_covariance + statistics.noise
+    # An MSI of zeros has no slopes.
+    least = np.finfo(np.float32).tiny * np.eye(len(hr))
+    stabiliser = SHRINKAGE * statistics.msi_covariance + statistics.noise + least
     corrections = slope_corrections(msi_lr, residual, stabiliser)
     fused = degradation.up(lr)
     for detail, slope, correction in zip(
