@@ -107,8 +107,9 @@ def as_image(ds_or_da: Any, *, variable: str | None = None) -> xr.DataArray:
     ----------
     ds_or_da : xr.Dataset, xr.DataArray or array
         From `open_hsi`, rioxarray, odc-stac, xarray; an array is (band, y, x). A Dataset has one
-        cube, or one 2-D variable per band. Dimensions may have any order and the usual names (band, wavelength, channel; y,
-        lat, northing, row; x, lon, easting, column); extra dimensions of length one are dropped.
+        cube, or one 2-D variable per band. Dimensions may have any order and the usual names (band,
+        wavelength, channel; y, lat, northing, row; x, lon, easting, column); extra dimensions of
+        length one are dropped.
         Nodata, scale and offset are applied where they are attributes still. Wavelengths come from
         coordinates, from attributes, or from band names such as "645.0 nm".
     variable : str, optional
