@@ -40,6 +40,8 @@ SLACK = 1.12
 THREAD = 96 * 2**20
 #: GDAL's cache and buffers while a GeoTIFF is put together, whatever its size.
 FINISHING = 320 * 2**20
+#: Copies of an HSI window while it is resampled, and what its PSF gathers of the MSI.
+RESAMPLING, GATHERING = 8, 48 * 2**20
 _FLOAT = 4
 
 
@@ -51,7 +53,7 @@ class Case:
     ----------
     n_hsi, n_msi, ratio : int
     resampled : bool
-        Whether the HSI is resampled, and the result made to agree with its own pixels.
+        Whether the HSI is resampled.
     frame : (int, int)
         Height and width of the scene in HR pixels.
     method : str
@@ -184,8 +186,11 @@ def tile_bytes(
     load = Load(case.n_hsi, case.n_msi, case.ratio, case.options, frame, chain)
     fusing, image = case.chosen.held(load), frame * case.n_hsi
     reading = 3 * case.n_msi + 8
+    if case.resampled:
+        reading += RESAMPLING * case.n_hsi / case.ratio**2
     per_pixel = _FLOAT * (max(fusing, 2 * image) + reading)
     fixed = scratch(case.options) if case.learned else 40 * 2**20
+    fixed += GATHERING * case.resampled
     fusing_bytes = per_pixel * pixels
     # Result of the core beside the fused image; then its encoded and compressed copies.
     placing = _FLOAT * image * pixels + 2 * core
@@ -202,7 +207,9 @@ def _measuring(case: Case) -> int:
     fine = (64 + 8) * case.ratio
     fine = min(fine, case.frame[0]) * min(fine, case.frame[1])
     block = 64 * 64 * (case.n_hsi + case.n_msi)
-    statistics = _FLOAT * (fine * (4 * case.n_msi + 14) + 10 * block + 4 * 128 * 128 * case.n_hsi)
+    copies = 10 + RESAMPLING * case.resampled
+    statistics = _FLOAT * (fine * (4 * case.n_msi + 14) + copies * block)
+    statistics += _FLOAT * 4 * 128 * 128 * case.n_hsi + GATHERING * case.resampled
     joint = 8 * 4 * (case.n_hsi + case.n_msi) ** 2
     window = min(1024 * 1024, case.frame[0] * case.frame[1])
     registering = _FLOAT * window * (3 * case.n_msi + 8)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 
 from ..noise import pixel_noise, sample_seed
 from .options import MethodOptions
 from .state import ChainState
+
+_GPU = threading.Lock()
 
 
 def run_chain(
@@ -65,7 +69,7 @@ def chain_samples(
         torch.from_numpy(state.scalars)[None].to(options.device) if state.scalars.size else None
     )
     schedule = config.schedule(options.steps)
-    with torch.inference_mode():
+    with _alone(options.device), torch.inference_mode():
         guide = model.encode_guide(tensor(state.guide))
     mask = torch.from_numpy(state.mask).to(options.device)[:, None, None]
     low_pass = [
@@ -83,11 +87,19 @@ def chain_samples(
     while True:
         seed = sample_seed(options.seed, number)
         # Entered anew for each sample: between two of them this thread is the caller's.
-        with torch.inference_mode():
+        with _alone(options.device), torch.inference_mode():
             x0 = sample(predict, a0, edge, schedule, lambda step, seed=seed: noise(seed, step))
             end = x0[0][inner].float().cpu().numpy()
         yield end
         number += 1
+
+
+def _alone(device: str) -> AbstractContextManager:
+    """Keep other tiles off a GPU.
+
+    Its memory might not hold those of all threads, and it waits for them most of the time anyway.
+    """
+    return nullcontext() if device == "cpu" else _GPU
 
 
 def _alignment(origin: int, size: int, multiple: int) -> tuple[int, int]:
