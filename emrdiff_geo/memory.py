@@ -151,7 +151,7 @@ def project(case: Case, plan: TilePlan, at_once: int = 1, check_edge: int = LARG
         checked = tile_bytes(case, height * width, 3 * _FLOAT * case.n_hsi * height * width)
     return Projection(
         resident=(WITH_TORCH if case.learned else PLAIN) + network,
-        measuring=_measuring(case),
+        measuring=_measuring(case, at_once),
         checking=checked,
         tile=tile_bytes(case, window, core, frame, chain),
         at_once=at_once,
@@ -202,8 +202,11 @@ def network_bytes(options: MethodOptions) -> int:
     return 2 * weights_path(options.weights).stat().st_size
 
 
-def _measuring(case: Case) -> int:
-    """Registration looks at windows of 1024 MSI pixels, statistics at blocks of 64 HSI pixels."""
+def _measuring(case: Case, at_once: int) -> int:
+    """Registration looks at windows of 1024 MSI pixels, statistics at blocks of 64 HSI pixels.
+
+    Several of the blocks are measured at the same time, as tiles are computed.
+    """
     fine = (64 + 8) * case.ratio
     fine = min(fine, case.frame[0]) * min(fine, case.frame[1])
     block = 64 * 64 * (case.n_hsi + case.n_msi)
@@ -213,7 +216,7 @@ def _measuring(case: Case) -> int:
     joint = 8 * 4 * (case.n_hsi + case.n_msi) ** 2
     window = min(1024 * 1024, case.frame[0] * case.frame[1])
     registering = _FLOAT * window * (3 * case.n_msi + 8)
-    return int(SLACK * (max(statistics, registering) + joint)) + 32 * 2**20
+    return int(SLACK * (max(at_once * statistics, registering) + joint)) + 32 * 2**20
 
 
 def _writing(case: Case, plan: TilePlan, core: int) -> int:
