@@ -113,7 +113,7 @@ def row(name: str, psf: str, grid: str, methods: list[str]) -> list[float]:
     box = grid_of(cube.shape[1:], *GRIDS[grid])
     hsi = image(seen(cube, box, size, psf), box, scene.wavelength_nm)
     found = [score(fuse(hsi, msi, method=m, force=True), cube) for m in methods]
-    with mock.patch("emrdiff_geo.measuring.guided", lambda pair, statistics: pair):
+    with mock.patch("emrdiff_geo.measuring.guided", lambda pair, *known: pair):
         return [*found, score(fuse(hsi, msi, method=methods[-1], force=True), cube)]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -20,18 +20,19 @@ from .fingerprint import Witness
 from .gamma import made_linear
 from .grid import Pair
 from .light import LEAST, disagreement, in_same_light
-from .moments import BlockSums
+from .moments import BlockSums, Extent
 from .optics import AUTO, describe, resolve_psf
 from .own_pixels import guided
 from .statistics import (
     BLOCK,
+    COUNTED,
     Block,
     Over,
     SceneStatistics,
     block_sums,
     blocks,
     concluded,
-    good_bands,
+    filled_bands,
 )
 
 log = logging.getLogger(__name__)
@@ -59,8 +60,8 @@ def measure_pair(
 ) -> tuple[Pair, Measured]:
     """Measure a pair: its optics, its statistics, and whether both images show the same light.
 
-    Reads the MSI once and the HSI twice; where the HSI is resampled both once more, where the light
-    differs two times more, and where the MSI is not linear once more.
+    Reads the MSI once and the HSI twice; where the light differs both two times more, and where the
+    MSI is not linear once more.
 
     Parameters
     ----------
@@ -87,38 +88,49 @@ def measure_pair(
         If there is no such PSF; if there are no bands, or no pixels, to measure.
     """
     optics = resolve_psf(pair, psf)
-    good = usable_bands(pair, over)
-    measured = measure_scene(pair, optics, good, over)
+    good, hsi_digest = usable_bands(pair, over)
     if pair.resampled:
-        pair = guided(pair, measured.statistics)
-        measured = replace(measure_scene(pair, optics, good, over), pixels=measured.pixels)
+        pair = guided(pair, optics, good)
+    statistics, msi_digest = measure_scene(pair, optics, good, over)
     for change in (made_linear, partial(in_same_light, over=over)) if normalise else ():
-        if disagreement(measured.statistics) < LEAST:
+        if disagreement(statistics) < LEAST:
             break
-        changed = change(pair, measured.statistics)
+        changed = change(pair, statistics)
         if changed is not pair:
             pair, optics = changed, resolve_psf(changed, psf)
-            measured = replace(measure_scene(pair, optics, good, over), pixels=measured.pixels)
+            statistics, _ = measure_scene(pair, optics, good, over)
     if psf == AUTO:
         log.info("PSF between the images: %s.", describe(optics))
-    return pair, measured
+    return pair, Measured(statistics, (hsi_digest, msi_digest))
 
 
-def usable_bands(pair: Pair, over: Over = map) -> np.ndarray:
-    """HSI bands ``(L,)`` bool that are good and have data."""
-    flagged = pair.hsi_bands.good
-    good = good_bands(pair.hsi.read, pair.lr_shape, flagged, over)
+def usable_bands(pair: Pair, over: Over = map) -> tuple[np.ndarray, str]:
+    """HSI bands ``(L,)`` bool that are good and have data, and the digest of all their pixels."""
+    flagged, witness = pair.hsi_bands.good, Witness(pair.hsi.read)
+
+    def extents() -> Iterator[Extent]:
+        for found, seen in over(partial(_counted, pair), blocks(pair.lr_shape, COUNTED)):
+            witness.hear(seen)
+            yield found
+
+    good = filled_bands(extents(), flagged)
     if good.sum() < flagged.sum():
         log.info(
             "Without data, and left so: %s.", named("band", np.flatnonzero(flagged & ~good) + 1)
         )
-    return good
+    return good, witness.digest
+
+
+def _counted(pair: Pair, block: Block) -> tuple[Extent, _Seen]:
+    """What a block of the HSI has of every band, and digests of its pixels."""
+    hsi = Witness(pair.hsi.read)
+    return Extent.of(hsi(*block)), hsi.seen
 
 
 def measure_scene(
     pair: Pair, degradation: Degradation, good: np.ndarray, over: Over = map
-) -> Measured:
-    """Measure a pair in one pass.
+) -> tuple[SceneStatistics, str]:
+    """Measure a pair in one pass: its statistics, and the digest of all pixels of the MSI.
 
     Parameters
     ----------
@@ -136,23 +148,22 @@ def measure_scene(
         If there are no pixels to measure.
     """
     bands = pair.hsi_bands
-    hsi, msi = Witness(pair.hsi.read), Witness(pair.msi.read)
+    msi = Witness(pair.msi.read)
 
     def sums() -> Iterator[BlockSums]:
         measure = partial(_watched, pair, degradation, good)
-        for found, *seen in over(measure, blocks(pair.lr_shape, BLOCK)):
-            for witness, part in zip((hsi, msi), seen, strict=True):
-                witness.hear(part)
+        for found, seen in over(measure, blocks(pair.lr_shape, BLOCK)):
+            msi.hear(seen)
             yield found
 
     statistics = concluded(sums(), degradation, good, bands.wavelength_nm, bands.fwhm_nm)
-    return Measured(statistics, (hsi.digest, msi.digest))
+    return statistics, msi.digest
 
 
 @one_blas_thread()
 def _watched(
     pair: Pair, degradation: Degradation, good: np.ndarray, block: Block
-) -> tuple[BlockSums, _Seen, _Seen]:
-    """Sums of a block, and digests of the pixels that went into them."""
-    hsi, msi = Witness(pair.hsi.read), Witness(pair.msi.read)
-    return block_sums(hsi, msi, pair.lr_shape, degradation, good, block), hsi.seen, msi.seen
+) -> tuple[BlockSums, _Seen]:
+    """Sums of a block, and digests of the MSI's pixels that went into them."""
+    msi = Witness(pair.msi.read)
+    return block_sums(pair.hsi.read, msi, pair.lr_shape, degradation, good, block), msi.seen

@@ -7,17 +7,27 @@ pixels around its centre, wherever that lies, weighted by the PSF.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import numpy as np
 from scipy import sparse
 
+from ._threads import one_blas_thread
+from .degrade import Degradation
 from .grid import Pair
+from .moments import Moments
 from .resample import PixelMap
 from .seen import SEEN, Kernels, kernels_of, seen_of
+from .shift import scattered_windows
 from .sources import ResampledSource, Source, read_padded
 from .statistics import SceneStatistics
 
+#: Edge of a window in which slopes are measured, own pixels, and windows that are enough.
+EDGE, ENOUGH = 48, 9
+#: Share of what a pixel sees of the MSI for it to count there.
+WHOLE = 0.99
 #: Lobes of the interpolating kernel, pixels to each side.
 LOBES = 3
 
@@ -204,16 +214,39 @@ class GuidedSource:
         return interpolated(rest.reshape(-1, *v.shape), y - top - rows.start, x - left - cols.start)
 
 
-def guided(pair: Pair, statistics: SceneStatistics) -> Pair:
-    """The pair with its resampled HSI guided by the MSI, see `GuidedSource`."""
+def guided(pair: Pair, degradation: Degradation, good: np.ndarray) -> Pair:
+    """The pair with its resampled HSI guided by the MSI, see `GuidedSource`.
+
+    Parameters
+    ----------
+    pair : Pair
+    degradation : Degradation
+        How the HSI's own pixels see the MSI.
+    good : ndarray
+        ``(L,)`` bool: bands to use.
+    """
     plain = resampled_hsi(pair)
     if plain is None:
         return pair
-    good = statistics.good
+    own, kernels = OwnPixels.of(pair), kernels_of(degradation)
+    windows = itertools.islice(scattered_windows(own.shape, EDGE), ENOUGH)
+    moments = reduce(Moments.merge, (_moments(pair, own, kernels, good, *at) for at in windows))
+    noise = np.zeros((pair.n_msi, pair.n_msi))
+    known = SceneStatistics(degradation, good, moments, pair.n_msi, 0.0, (0.0, 0.0), noise)
     slopes = np.zeros((pair.n_hsi, pair.n_msi), np.float32)
-    slopes[good] = statistics.slopes.T
-    own, kernels = OwnPixels.of(pair), kernels_of(statistics.degradation)
+    slopes[good] = known.slopes.T
     return replace(pair, hsi=GuidedSource(plain, pair.msi, own, kernels, slopes, good))
+
+
+@one_blas_thread()
+def _moments(
+    pair: Pair, own: OwnPixels, kernels: Kernels, good: np.ndarray, rows: slice, cols: slice
+) -> Moments:
+    """Joint moments of what a window's own pixels see of the MSI, and of themselves."""
+    y, x = own.centres(rows, cols)
+    seen = seen_of(pair.msi, y.ravel(), x.ravel(), kernels, least=WHOLE)
+    both = np.concatenate([seen, own.read(rows, cols)[good].reshape(-1, y.size)])
+    return Moments.of(both[:, np.isfinite(both).all(axis=0)])
 
 
 def interpolated(image: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:

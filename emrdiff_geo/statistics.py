@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 EMPTY_BAND = 0.5
 #: Share of the best band's pixels below which gaps of a band are told.
 NEARLY_ALL = 0.98
+#: Edge of a block in which bands are counted, HSI pixels.
+COUNTED = 128
 #: Relative ridge of the global regression. It keeps collinear MSI bands solvable, and bounds what
 #: the MSI's noise, which degrading has averaged away, does to the detail: on seven training scenes
 #: at x4 and x8, 1e-6, 5e-4 and 1e-2 gave local regression 47.9, 48.5 and 47.1 dB without noise and
@@ -218,7 +220,12 @@ def good_bands(
     InputError
         If there are none, or none has more than one value.
     """
-    found = reduce(Extent.merge, over(partial(_extent, read_hsi), blocks(lr_shape, 128)))
+    return filled_bands(over(partial(_extent, read_hsi), blocks(lr_shape, COUNTED)), flagged)
+
+
+def filled_bands(extents: Iterable[Extent], flagged: np.ndarray) -> np.ndarray:
+    """As `good_bands`, from what was counted in the blocks of a scene."""
+    found = reduce(Extent.merge, extents)
     if not np.any(found.count[flagged]):
         raise InputError(
             "the HSI has no valid pixel inside the area both images share: check its nodata value "
