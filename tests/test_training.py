@@ -9,12 +9,15 @@ import torch
 from reader_files import edit, tags_nm, write
 from scenes import pair, reference_cube
 
+from emrdiff_geo.degrade import Degradation
 from emrdiff_geo.errors import EmrdiffError, InputError, OutputError, SpectralError
 from emrdiff_geo.fusion import fuse
 from emrdiff_geo.methods.state import universal_channels
 from emrdiff_geo.model.bafunet import BAFUNet, NetworkConfig
 from emrdiff_geo.model.weights import ModelConfig, load_state, read_config
+from emrdiff_geo.statistics import pair_statistics
 from emrdiff_geo.training import adapt, checkpoint, train, trainer
+from emrdiff_geo.training.adapt import _coarser
 from emrdiff_geo.training.batches import batches, turned
 from emrdiff_geo.training.draws import (
     DrawConfig,
@@ -25,6 +28,7 @@ from emrdiff_geo.training.draws import (
 )
 from emrdiff_geo.training.scenes import DrawDataset, SceneFile, load_scene
 from emrdiff_geo.training.trainer import TrainConfig, Trainer
+from emrdiff_geo.wald_pair import WaldPair
 
 SMALL = DrawConfig(ratios=(2, 4), patch=32, patches=2, piece=64, max_bands=8)
 
@@ -246,7 +250,8 @@ def test_adaptation_writes_weights_that_are_not_worse(tmp_path):
     seen = []
     result = adapt(hsi, msi, out, steps=3, device="cpu", progress=lambda *a: seen.append(a))
     assert result["steps"] == 3
-    assert len(seen) == 3
+    # Rehearsed, and done where that helped.
+    assert len(seen) == 3 * (1 + result["adapted"])
     kept = result["after"] if result["adapted"] else result["before"]
     assert kept >= result["before"]
     card = json.loads(out.with_suffix(".json").read_text())["training"]["adaptation"]
@@ -331,3 +336,19 @@ def test_batches_are_turned_on_request(scene_files):
     for a, b in zip(plain, moved, strict=True):
         ways = [turned(a, way)["x0"] for way in range(8)]
         assert any(torch.equal(way, b["x0"]) for way in ways)
+
+
+def test_adaptation_is_rehearsed_on_a_coarser_scene():
+    _, _, cube = pair(128, 96, 4)
+    statistics = pair_statistics(
+        Degradation(4).down(cube), cube[:3], Degradation(4), np.linspace(400, 1000, 12), None
+    )
+    valid = np.ones(cube.shape[1:], bool)
+    valid[:3] = False
+    known = WaldPair(Degradation(4).down(cube), cube[:3], cube, statistics)
+    coarser, usable = _coarser(known, valid)
+    assert coarser.reference.shape == (12, 64, 48)
+    assert (coarser.statistics.ratio, coarser.lr.shape) == (4, (12, 16, 12))
+    np.testing.assert_allclose(coarser.reference[:, 0, 0], cube[:, :2, :2].mean((1, 2)), rtol=1e-5)
+    assert not usable[:2].any()
+    assert usable[2:].all()

@@ -1,13 +1,16 @@
 """Adaptation of universal weights to one pair, self-supervised (Wald's protocol).
 
 Both images are degraded once more, so that the HSI itself is the reference; the network learns
-for minutes on that scene and is applied at full resolution. Part of the degraded scene is held
-out: where adaptation does not help there, the weights stay as they were.
+for minutes on that scene and is applied at full resolution. What helps on a degraded scene may do
+harm on finer pixels, and no part of it that is held out tells: so it is rehearsed. The network
+learns on the scene degraded once more again, and is judged on the one that is degraded once; only
+where that helps it learns on the latter. Else the weights stay as they were.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,14 +19,17 @@ import numpy as np
 import torch
 
 from .._output import check_no_input
+from ..degrade import Degradation
 from ..errors import InputError, MethodError, OutputError, WeightsError
 from ..fusion import ImageOrPath, open_pair
 from ..measuring import measure_pair
 from ..methods.emrdiff import check_channels, resolve_device, run_chain
 from ..methods.options import MethodOptions
+from ..methods.state import universal_state
 from ..model.bafunet import BAFUNet
 from ..model.weights import ModelConfig, load_state, read_config, save_weights
-from ..optics import AUTO
+from ..optics import AUTO, at_ratio
+from ..statistics import pair_statistics
 from ..wald import LEAST, one_ratio_lower
 from ..wald_pair import WaldPair
 from ..weightfiles import digest, weights_path
@@ -32,13 +38,15 @@ from .draws import DrawConfig, Patches, patches_of, state_and_target
 from .trainer import Progress, TrainConfig, Trainer
 from .validate import psnr
 
-#: Share of the degraded scene that is held out.
-HELD_OUT = 0.25
+#: How much coarser the scene is on which adaptation is rehearsed.
+COARSER = 2
 #: Largest quotient of the pair's ratio and the one that it is learned at. What helps at ratio 2 may
 #: do harm at 8, see docs/training.
 FARTHEST = 2.0
-#: Gain on the held-out part from which adapted weights are kept, dB.
+#: Gain of the rehearsal from which the network is adapted, dB.
 LEAST_GAIN = 0.02
+
+Judge = Callable[[BAFUNet], dict[str, float]]
 
 
 class AdaptDataset(torch.utils.data.Dataset):
@@ -51,16 +59,6 @@ class AdaptDataset(torch.utils.data.Dataset):
     def __getitem__(self, index: int) -> Patches:
         rng = np.random.default_rng((self.seed, index))
         return patches_of(self.state, self.x0, rng, self.config, self.usable)
-
-
-def _held_out(shape: tuple[int, int]) -> np.ndarray:
-    """The last quarter of the scene along its longer axis, bool ``(h, w)``."""
-    held = np.zeros(shape, bool)
-    if shape[0] >= shape[1]:
-        held[round((1 - HELD_OUT) * shape[0]) :] = True
-    else:
-        held[:, round((1 - HELD_OUT) * shape[1]) :] = True
-    return held
 
 
 def adapt(
@@ -91,7 +89,7 @@ def adapt(
     weights : str
         Weights to start from.
     max_minutes, steps
-        When to stop.
+        When to stop: minutes in all, or steps of the rehearsal and of the run after it.
     learning_rate : float
         Peak rate of AdamW.
     seed : int
@@ -107,7 +105,8 @@ def adapt(
     -------
     dict
         ``weights`` (path), ``adapted`` (bool: False where the weights stayed as they were),
-        ``before`` and ``after`` (PSNR on the held-out part in dB), ``steps``.
+        ``before`` and ``after`` (PSNR of the degraded scene in dB, after the rehearsal), ``steps``
+        of the last run.
 
     Raises
     ------
@@ -123,41 +122,76 @@ def adapt(
     pair = open_pair(hsi, msi, ratio, wavelengths)[0]
     pair, measured = measure_pair(pair, psf=psf)
     statistics = measured.statistics
-    draw, valid = one_ratio_lower(pair, statistics.degradation, statistics.good)
-    _check_ratio(pair.ratio, draw)
-    if draw.statistics.wavelength_nm is None:
+    lower, valid = one_ratio_lower(pair, statistics.degradation, statistics.good)
+    _check_ratio(pair.ratio, lower)
+    if lower.statistics.wavelength_nm is None:
         raise MethodError("adaptation needs the HSI's wavelengths: name a range with wavelengths")
     device = resolve_device(device)
-    model = BAFUNet(config.network)
-    model.load_state_dict(load_state(path))
-    model.to(device, memory_format=torch.channels_last)
-    held = _held_out(valid.shape)
-    dataset, measure = _task(draw, valid, held, config, seed, device)
-    before = measure(model.eval())["psnr"]
-    trainer = Trainer(
-        model,
-        config,
-        TrainConfig(
-            steps=steps,
-            max_minutes=None if steps else max_minutes,
-            learning_rate=learning_rate,
-            ema=0.98,
-            seed=seed,
-            validate_every=100,
-        ),
-        validate=measure,
-        progress=progress,
+    settings = TrainConfig(
+        steps=steps,
+        max_minutes=None if steps else max_minutes / 2,
+        learning_rate=learning_rate,
+        ema=0.98,
+        seed=seed,
+        validate_every=100,
     )
-    # One process: a scene this small is prepared faster than a second one starts.
-    options = {"workers": 0, "device": device, "seed": seed, "turn": True}
-    metrics = trainer.run(lambda step: batches(dataset, step, **options))
-    after = metrics.get("psnr", before)
+    judge = _judge(lower, valid, config, device)
+    before = judge(_model(path, config, device).eval())["psnr"]
+    learned = _learned(path, *_coarser(lower, valid), settings, device, judge, progress)
+    after = learned.metrics.get("psnr", before)
     better = after > before + LEAST_GAIN
-    card = trainer.card() if better else config
+    if better:
+        settings = replace(settings, steps=learned.step, max_minutes=None)
+        learned = _learned(path, lower, valid, settings, device, None, progress)
+    card = learned.card() if better else config
     told = {"adapted": better, "before": round(before, 3), "after": round(after, 3)}
     card = replace(card, training={**card.training, "adaptation": {"from": digest(path), **told}})
-    save_weights(out, trainer.ema if better else load_state(path), card, torch.float16)
-    return {"weights": str(out), "steps": trainer.step, **told}
+    save_weights(out, learned.ema if better else load_state(path), card, torch.float16)
+    return {"weights": str(out), "steps": learned.step, **told}
+
+
+def _model(path: Path, config: ModelConfig, device: str) -> BAFUNet:
+    model = BAFUNet(config.network)
+    model.load_state_dict(load_state(path))
+    return model.to(device, memory_format=torch.channels_last)
+
+
+def _learned(
+    path: Path,
+    draw: WaldPair,
+    usable: np.ndarray,
+    settings: TrainConfig,
+    device: str,
+    judge: Judge | None,
+    progress: Progress | None,
+) -> Trainer:
+    """Weights that learned on a pair; those of the averaged network are the trainer's `ema`."""
+    config = read_config(path)
+    dataset = AdaptDataset(draw, usable, _patches(usable), settings.seed)
+    model = _model(path, config, device)
+    trainer = Trainer(model, config, settings, validate=judge, progress=progress)
+    # One process: a scene this small is prepared faster than a second one starts.
+    options = {"workers": 0, "device": device, "seed": settings.seed, "turn": True}
+    trainer.run(lambda step: batches(dataset, step, **options))
+    return trainer
+
+
+def _coarser(pair: WaldPair, valid: np.ndarray) -> tuple[WaldPair, np.ndarray]:
+    """A pair and its valid pixels, all pixels `COARSER` times larger."""
+    statistics = pair.statistics
+    height, width = (n // COARSER for n in valid.shape)
+    ratio = min(statistics.ratio, max(2, min(height, width) // LEAST))
+    height, width = (n // ratio * ratio for n in (height, width))
+    reference, msi = (
+        Degradation(COARSER, "area").down(image[:, : COARSER * height, : COARSER * width])
+        for image in (pair.reference, pair.hr)
+    )
+    cells = valid[: COARSER * height, : COARSER * width].reshape(height, COARSER, width, COARSER)
+    optics = at_ratio(statistics.degradation, ratio)
+    lr = optics.down(reference)
+    bands = statistics.wavelength_nm, statistics.fwhm_nm
+    found = replace(pair_statistics(lr, msi, optics, *bands), coarser=True)
+    return WaldPair(lr, msi, reference, found), cells.all(axis=(1, 3))
 
 
 def _check_ratio(ratio: int, draw: WaldPair) -> None:
@@ -182,31 +216,31 @@ def _checked_out(out: Path, overwrite: bool, weights: Path) -> Path:
     return out
 
 
-def _task(
-    draw: WaldPair, valid: np.ndarray, held: np.ndarray, config: ModelConfig, seed: int, device: str
-):
-    """Dataset of the part to learn from, and the measure on the part held out."""
-    usable = valid & ~held
+def _patches(usable: np.ndarray) -> DrawConfig:
+    """Patches as large as the usable pixels allow."""
     patch = 64
     while patch > 16 and not _has_patch(usable, patch):
         patch -= 16
-    if not _has_patch(usable, patch) or not (valid & held).any():
+    if not _has_patch(usable, patch):
         raise InputError(
-            "nodata leaves no 16 x 16 HSI pixels in one piece to learn from: fuse with the "
+            "nodata leaves no 32 x 32 HSI pixels in one piece to learn from: fuse with the "
             "unadapted weights"
         )
-    dataset = AdaptDataset(draw, usable, DrawConfig(patch=patch, patches=8), seed)
-    state = dataset.state
-    judged = valid & held
-    floor = psnr(state.start[:, judged], draw.reference[:, judged])
+    return DrawConfig(patch=patch, patches=8)
 
-    def measure(model: BAFUNet) -> dict[str, float]:
+
+def _judge(draw: WaldPair, valid: np.ndarray, config: ModelConfig, device: str) -> Judge:
+    """Measure of a network on a pair whose reference is known."""
+    state = universal_state(draw.lr, draw.hr, draw.statistics)
+    floor = psnr(state.start[:, valid], draw.reference[:, valid])
+
+    def judge(model: BAFUNet) -> dict[str, float]:
         options = MethodOptions(steps=config.steps, device=device)
         fused = state.result(run_chain(model, config, state, options, (0, 0)))
-        score = psnr(fused[:, judged], draw.reference[:, judged])
+        score = psnr(fused[:, valid], draw.reference[:, valid])
         return {"psnr": score, "gain": score - floor}
 
-    return dataset, measure
+    return judge
 
 
 def _has_patch(usable: np.ndarray, patch: int) -> bool:
