@@ -89,9 +89,15 @@ def test_it_is_measured_where_there_are_data():
     )
 
 
+@pytest.mark.parametrize("name", ["area", "paper", "gaussian"])
+def test_few_pixels_tell_which_of_the_named_it_is(name):
+    hsi, msi, _ = seen_by(Degradation(RATIO, name).down, size=8 * RATIO)
+    assert measure_psf(on_grids(hsi, msi)) == Degradation(RATIO, name)
+
+
 @pytest.mark.parametrize("kind", ["noise", "small", "constant"])
 def test_where_nothing_can_be_told_it_is_the_default(kind):
-    hsi, msi, _ = seen_by(SEEN["area"], size=32 if kind == "small" else SIZE)
+    hsi, msi, _ = seen_by(SEEN["area"], size=24 if kind == "small" else SIZE)
     if kind != "small":
         values = np.random.default_rng(1).standard_normal(hsi["image"].shape)
         hsi["image"].values[:] = values if kind == "noise" else 5.0
