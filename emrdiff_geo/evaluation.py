@@ -361,7 +361,7 @@ def _agreement(
     used = good if good.size else used
     if isinstance(psf, str):
         psf = psf_between(pair, psf)
-        notes.append(f"PSF between the images: {describe(psf)}.")
+        notes.append(f"PSF between the images: {describe(psf, pair.scale)}.")
     response = None if response is None else np.asarray(response)[:, used]
     found = pair_consistency(fused, pair, used, with_msi, response, psf, block)
     per_band = {

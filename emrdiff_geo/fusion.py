@@ -94,7 +94,7 @@ def _provenance(run: Run, options: FusionOptions, inputs: tuple[str, ...]) -> Pr
         used["calibration"] = run.options.calibration
     # The device and the margin actually used change the last bits of a result.
     used |= {"device": run.options.device, "overlap": run.plan.halo}
-    used["psf_used"] = describe(run.statistics.degradation)
+    used["psf_used"] = describe(run.statistics.degradation, run.pair.scale)
     return Provenance(
         method=run.method,
         weights_name=options.weights if learned else None,

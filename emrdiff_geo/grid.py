@@ -115,7 +115,8 @@ def pair_scenes(
 
     The result's grid is the MSI's, cut to whole pixels within both images. The low-resolution
     grid is that grid coarsened by the ratio, with its lines where they are nearest to the HSI's:
-    where they coincide the HSI is used as it is, else it is resampled once, by area.
+    where they coincide the HSI is used as it is, else it is resampled by area, until the MSI guides
+    that (`own_pixels.guided`).
 
     Parameters
     ----------
@@ -247,7 +248,7 @@ def _pair_grids(sources, boxes, bands, asked: int | None, target: GeoBox | None,
 
     hsi, resampled = _on_grid(sources[0], boxes[0], _coarse(frame, ratio), _edge(onto))
     msi, msi_resampled = _on_grid(sources[1], boxes[1], frame)
-    notes = _grid_notes(boxes, frame, centre, exact, ratio, resampled, msi_resampled)
+    notes = _grid_notes(boxes, frame, exact, ratio, resampled, msi_resampled)
     return Pair(
         hsi=hsi,
         msi=msi,
@@ -377,7 +378,7 @@ def _size_text(box: GeoBox) -> str:
     return f"{text[0]} m" if text[0] == text[1] else f"{text[0]} x {text[1]} m"
 
 
-def _grid_notes(boxes, frame, centre, exact, ratio, resampled, msi_resampled) -> list[str]:
+def _grid_notes(boxes, frame, exact, ratio, resampled, msi_resampled) -> list[str]:
     hsi, msi = (_size_text(box) for box in boxes)
     coarse = _coarse(frame, ratio)
     notes = []
@@ -387,7 +388,7 @@ def _grid_notes(boxes, frame, centre, exact, ratio, resampled, msi_resampled) ->
         notes.append(f"HSI {hsi} used on its own grid, {ratio} pixels of {_size_text(frame)}.")
         return notes
     notes.append(
-        f"HSI {hsi} resampled by area onto {_size_text(coarse)}, {ratio} pixels of "
+        f"HSI {hsi} resampled onto {_size_text(coarse)}, {ratio} pixels of "
         f"{_size_text(frame)} (exact ratio {exact:.3f})."
     )
     if exact / ratio >= MIN_RATIO:

@@ -100,7 +100,7 @@ def measure_pair(
             pair, optics = changed, resolve_psf(changed, psf)
             statistics, _ = measure_scene(pair, optics, good, over)
     if psf == AUTO:
-        log.info("PSF between the images: %s.", describe(optics))
+        log.info("PSF between the images: %s.", describe(optics, pair.scale))
     return pair, Measured(statistics, (hsi_digest, msi_digest))
 
 

@@ -99,15 +99,15 @@ def named_psf(pair: Pair, psf: str) -> Degradation:
     return Degradation(pair.ratio, tuple(k[named] for k in basis_kernels(pair.ratio, pair.scale)))
 
 
-def describe(degradation: Degradation) -> str:
-    """Its PSF in words: a name, or width and centre of a measured one."""
+def describe(degradation: Degradation, scale: tuple[float, float] = (1.0, 1.0)) -> str:
+    """Its PSF in words: a name, or width and centre of a measured one; `scale` as in `Pair`."""
     if isinstance(degradation.psf, str):
         return degradation.psf
     kernels = np.array(degradation.psf)
     x = _positions(kernels.shape[1], degradation.ratio)
     # Adding 0 makes -0 a 0.
-    down, right = np.round(kernels @ x, 2) + 0.0
-    high, wide = (_half_width(x, kernel) for kernel in kernels)
+    down, right = np.round(kernels @ x / scale, 2) + 0.0
+    high, wide = (_half_width(x / s, kernel) for s, kernel in zip(scale, kernels, strict=True))
     return (
         f"{wide:.2f} x {high:.2f} HSI pixels wide at half maximum, centre {right:+.2f} HSI pixels "
         f"to the right and {down:+.2f} down"
