@@ -16,10 +16,10 @@ from typing import Any
 from ._machine import cores
 from .grid import Pair
 from .methods import MethodOptions
-from .optics import AUTO
+from .optics import AUTO, resolve_psf
 from .pipeline import Run, prepare_run
 from .sinks import open_sink
-from .sources import WindowSource
+from .sources import ResampledSource, Source, WindowSource
 from .tiling import Span, Tile, TilePlan
 from .wald import LARGEST
 from .workers import own_torch_threads, torch_threads
@@ -82,9 +82,12 @@ def estimate_seconds(
             torch_threads(run, max(1, cores() // at_once))
         block, fusing = _timed(lambda: run.tile(0, 0))
     _, writing = _timed(lambda: _write(block, plan.tile))
+    # The PSF is measured on some windows, however large the scene is.
+    (_, optics), (_, of_part) = (_timed(lambda p=p: resolve_psf(p, psf)) for p in (pair, part))
     lr_part, lr_all = (p.lr_shape[0] * p.lr_shape[1] for p in (part, pair))
     window = plan.window_shape[0] * plan.window_shape[1]
-    seconds = {"statistics": measuring * lr_all / lr_part}
+    by_area = max(measuring - of_part, 0) * lr_all / lr_part
+    seconds = {"statistics": optics + by_area / at_once}
     if run.options.digest and options.self_check:
         height, width = (min(n, LARGEST) for n in pair.lr_shape)
         seconds["self_check"] = fusing * height * width / window
@@ -117,7 +120,10 @@ def _cut(pair: Pair, tile: Tile) -> Pair:
         for w, i in zip(tile.window, tile.inner, strict=True)
     )
 
-    def windowed(source: Any, spans: Any) -> WindowSource:
+    def windowed(source: Any, spans: Any) -> Source:
+        if isinstance(source, ResampledSource):
+            box = source.target_geobox[tuple(s.as_slice() for s in spans)]
+            return replace(source, target_geobox=box)
         return WindowSource(source, spans[0].start, spans[1].start, (len(spans[0]), len(spans[1])))
 
     return replace(
