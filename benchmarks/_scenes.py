@@ -12,10 +12,10 @@ import xarray as xr
 from rasterio.errors import NotGeoreferencedWarning
 
 from emrdiff_geo.degrade import Degradation
+from emrdiff_geo.filled_bands import good_bands
 from emrdiff_geo.fusion import open_pair
 from emrdiff_geo.sensors import load_response
 from emrdiff_geo.spectral import wavelengths_by_rank
-from emrdiff_geo.statistics import good_bands
 from emrdiff_geo.wald import one_ratio_lower
 
 DATA = Path(__file__).parents[2] / "shared" / "data"

@@ -16,6 +16,7 @@ import numpy as np
 from ._bands import named
 from ._threads import one_blas_thread
 from .degrade import Degradation
+from .filled_bands import COUNTED, filled_bands
 from .fingerprint import Witness
 from .gamma import made_linear
 from .grid import Pair
@@ -25,14 +26,12 @@ from .optics import AUTO, describe, resolve_psf
 from .own_pixels import guided
 from .statistics import (
     BLOCK,
-    COUNTED,
     Block,
     Over,
     SceneStatistics,
     block_sums,
     blocks,
     concluded,
-    filled_bands,
 )
 
 log = logging.getLogger(__name__)

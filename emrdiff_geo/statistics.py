@@ -8,7 +8,6 @@ their moments are merged in a fixed order, so that every scheduler gives the sam
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial, reduce
@@ -17,12 +16,11 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from ._bands import named
 from .degrade import Degradation
 from .edge import edge_magnitude
 from .errors import InputError
 from .hsi_noise import band_noise, signal_filter
-from .moments import BlockSums, Extent, Moments
+from .moments import BlockSums, Moments
 from .msi_agreement import relative_response, spectral_gain
 from .nodata import fill_invalid
 from .noise_level import (
@@ -34,14 +32,6 @@ from .noise_level import (
     unexplained_by_hsi,
 )
 
-log = logging.getLogger(__name__)
-
-#: Share of the best-filled band's pixels under which a band counts as empty.
-EMPTY_BAND = 0.5
-#: Share of the best band's pixels below which gaps of a band are told.
-NEARLY_ALL = 0.98
-#: Edge of a block in which bands are counted, HSI pixels.
-COUNTED = 128
 #: Relative ridge of the global regression. It keeps collinear MSI bands solvable, and bounds what
 #: the MSI's noise, which degrading has averaged away, does to the detail: on seven training scenes
 #: at x4 and x8, 1e-6, 5e-4 and 1e-2 gave local regression 47.9, 48.5 and 47.1 dB without noise and
@@ -208,49 +198,6 @@ def _grow(span: slice, margin: int, size: int) -> tuple[slice, slice]:
 
 def _fine(span: slice, ratio: int) -> slice:
     return slice(span.start * ratio, span.stop * ratio)
-
-
-def good_bands(
-    read_hsi: Read, lr_shape: tuple[int, int], flagged: np.ndarray, over: Over = map
-) -> np.ndarray:
-    """Bands ``(L,)`` bool, not flagged bad, with data in at least half of the best one's pixels.
-
-    Raises
-    ------
-    InputError
-        If there are none, or none has more than one value.
-    """
-    return filled_bands(over(partial(_extent, read_hsi), blocks(lr_shape, COUNTED)), flagged)
-
-
-def filled_bands(extents: Iterable[Extent], flagged: np.ndarray) -> np.ndarray:
-    """As `good_bands`, from what was counted in the blocks of a scene."""
-    found = reduce(Extent.merge, extents)
-    if not np.any(found.count[flagged]):
-        raise InputError(
-            "the HSI has no valid pixel inside the area both images share: check its nodata value "
-            "and the extents of the two images"
-        )
-    good = flagged & (found.count >= EMPTY_BAND * found.count[flagged].max())
-    if found.constant[good].all():
-        raise InputError(
-            f"the HSI has one value everywhere ({found.least[good][0]:g} in its first band): "
-            "declare it as nodata if it stands for that, or take another image"
-        )
-    share = found.count / found.count[good].max()
-    gappy = np.flatnonzero(good & (share < NEARLY_ALL)) + 1
-    if gappy.size:
-        log.warning(
-            "Where one band has no data the result has none in any, here mostly %s, up to %.0f %% "
-            "of the pixels: mark such bands as bad, or fill them, to keep the others.",
-            named("band", gappy[np.argsort(share[gappy - 1])][:5]),
-            100 * (1 - share[gappy - 1].min()),
-        )
-    return good
-
-
-def _extent(read_hsi: Read, block: Block) -> Extent:
-    return Extent.of(read_hsi(*block))
 
 
 def scene_statistics(

@@ -6,10 +6,10 @@ from scenes import reference_cube, simulated
 
 from emrdiff_geo.degrade import Degradation
 from emrdiff_geo.errors import InputError
+from emrdiff_geo.filled_bands import good_bands
 from emrdiff_geo.nodata import fill_invalid
 from emrdiff_geo.statistics import (
     Moments,
-    good_bands,
     scene_statistics,
 )
 
