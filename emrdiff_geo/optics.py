@@ -233,9 +233,9 @@ def _window_forms(
     n, k = int(found.whole.sum()), len(kernels[0])
     axes = principal_axes(_detail(found.hsi.astype(np.float64), found.whole))
     forms = np.zeros((2, k**2, k**2))
-    for band in _standardised(found.msi, found.seen):
-        degraded = seen_at(band[None], found.y, found.x, kernels)[0].astype(np.float64)
-        images = degraded.reshape(*found.whole.shape, k * k).transpose(2, 0, 1)
+    degraded = seen_at(_standardised(found.msi, found.seen), found.y, found.x, kernels)
+    for band in degraded.astype(np.float64):
+        images = band.reshape(*found.whole.shape, k * k).transpose(2, 0, 1)
         values = _detail(images, found.whole)
         values -= values.mean(axis=1, keepdims=True)
         rest = values - (values @ axes.T) @ axes
@@ -281,9 +281,11 @@ def seen_window(
     window, y, x = window_around(v.ravel(), u.ravel(), kernels)
     msi = pair.msi.read(*window)
     seen = np.isfinite(msi).all(axis=0)
-    reached = np.ones((1, kernels[0].shape[1]))
-    missing = seen_at(~seen[None], y, x, (reached, reached))[0, :, 0, 0]
-    whole = (missing == 0).reshape(v.shape) & np.isfinite(hsi).all(axis=0)
+    whole = np.isfinite(hsi).all(axis=0)
+    if not seen.all():
+        reached = np.ones((1, kernels[0].shape[1]))
+        missing = seen_at(~seen[None], y, x, (reached, reached))[0, :, 0, 0]
+        whole &= (missing == 0).reshape(v.shape)
     return SeenWindow(hsi, msi, y, x, seen, whole) if whole.sum() >= FEW else None
 
 

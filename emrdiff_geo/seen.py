@@ -21,8 +21,15 @@ Kernels = tuple[np.ndarray, np.ndarray]
 def kernels_of(degradation: Degradation) -> Kernels:
     """The PSF as weights on fine pixels, ``(1, m)`` along each axis."""
     n = 2 * degradation.reach_down + 1
-    along_y, along_x = (degradation.matrix_down(n, axis)[n // 2][None] for axis in (0, 1))
-    return along_y, along_x
+    along_y, along_x = (_trimmed(degradation.matrix_down(n, axis)[n // 2]) for axis in (0, 1))
+    return along_y[None], along_x[None]
+
+
+def _trimmed(kernel: np.ndarray) -> np.ndarray:
+    """A kernel without the zeros at both of its ends, its middle where it was."""
+    used = np.flatnonzero(kernel)
+    zeros = min(int(used[0]), len(kernel) - 1 - int(used[-1]))
+    return kernel[zeros : len(kernel) - zeros]
 
 
 def seen_at(image: np.ndarray, y: np.ndarray, x: np.ndarray, kernels: Kernels) -> np.ndarray:
@@ -101,8 +108,12 @@ def seen_of(
     window, y, x = window_around(y, x, kernels)
     image = source.read(*window)
     there = np.isfinite(image)
+    found = seen_at(np.where(there, image, np.float32(0)), y, x, kernels)[..., 0, 0]
+    if there.all():
+        return found
     together = (there == there[:1]).all()
     share = seen_at(there[:1] if together else there, y, x, kernels)[..., 0, 0]
-    found = seen_at(np.where(there, image, np.float32(0)), y, x, kernels)[..., 0, 0]
+    # Rounding leaves 0.9999999 of a whole, as if there were a gap somewhere.
+    share = np.where(share > 1 - 1e-5, np.float32(1), share)
     enough = share >= least
     return np.where(enough, found / np.where(enough, share, 1), np.float32(np.nan))
