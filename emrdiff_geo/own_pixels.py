@@ -193,7 +193,8 @@ class GuidedSource:
         ratio = self.own.ratio
         regressed = self._regressed(seen_of(self.msi, y * ratio, x * ratio, self.kernels))
         found = regressed + self._rest(*self.plain.in_source(y, x))
-        image[:, valid] = np.where(np.isfinite(found), found, image[:, valid])
+        usable = np.isfinite(found) & self.good[:, None]
+        image[:, valid] = np.where(usable, found, image[:, valid])
         return image
 
     def _regressed(self, seen: np.ndarray) -> np.ndarray:

@@ -205,6 +205,16 @@ def test_gaps_of_either_image_stay_where_they_are(cube):
     assert np.abs(far).max() < 0.03 * cube.std()
 
 
+def test_bands_that_are_left_out_stay_as_they_were(cube):
+    hsi = seen_by(cube, GRIDS["ratio 4.3"][0])
+    hsi = hsi.assign_coords(good_band=("band", np.arange(BANDS) != 3))
+    plain = pair_scenes(hsi, image(cube[MSI], utm(1, (SIZE, SIZE)), NM[MSI]))
+    pair, _ = measure_pair(plain)
+    before, after = (p.hsi.read(slice(5, 25), slice(5, 25)) for p in (plain, pair))
+    np.testing.assert_array_equal(before[3], after[3])
+    assert (before[2] != after[2]).any()
+
+
 def test_bands_without_data_stay_without(cube):
     hsi = seen_by(cube, utm(4.3, (36, 36), 1.7, 2.3)).copy()
     hsi[3] = np.nan
