@@ -305,23 +305,6 @@ def wavelengths_by_rank(
     return values
 
 
-def overlap_nm(
-    centers_a: ArrayLike, fwhm_a: ArrayLike, centers_b: ArrayLike, fwhm_b: ArrayLike
-) -> float:
-    """Length of the spectral range that two sensors share, nm; 0 when they share none."""
-    low_a, high_a = _range(centers_a, fwhm_a)
-    low_b, high_b = _range(centers_b, fwhm_b)
-    return float(max(0.0, min(high_a, high_b) - max(low_a, low_b)))
-
-
-def _range(centers_nm: ArrayLike, fwhm: ArrayLike) -> tuple[float, float]:
-    centers = _vector(centers_nm, "wavelengths")
-    half = np.nan_to_num(np.broadcast_to(np.asarray(fwhm, dtype=float), centers.shape)) / 2.0
-    if not np.isfinite(centers).any():
-        raise SpectralError("No band has a wavelength: pass wavelengths= with one value per band.")
-    return float(np.nanmin(centers - half)), float(np.nanmax(centers + half))
-
-
 def _vector(values: ArrayLike, what: str) -> Floats:
     """Copy to (n,) float64."""
     try:

@@ -12,7 +12,6 @@ from emrdiff_geo.spectral import (
     fwhm_from_centers,
     fwhm_nm,
     gaussian_response,
-    overlap_nm,
     wavelengths_by_rank,
     wavelengths_nm,
 )
@@ -127,8 +126,3 @@ def test_rank_over_a_plain_range():
     np.testing.assert_allclose(wavelengths_by_rank(4, (400, 700)), [400, 500, 600, 700])
     with pytest.raises(SpectralError, match="increasing"):
         wavelengths_by_rank(3, (700, 400))
-
-
-def test_overlap():
-    assert overlap_nm([450, 650], [100, 100], [600, 800], [20, 40]) == pytest.approx(110)
-    assert overlap_nm([450], [10], [900], [10]) == 0
