@@ -63,28 +63,45 @@ def one_ratio_lower(
     valid &= msi_valid
     if valid.any() and not valid.all():
         hsi = fill_explained(hsi, valid, _explained(hsi, msi, valid))
-    height, width = valid.shape
-    ratio = min(pair.ratio, max(2, min(height, width) // LEAST))
-    height, width = (n // ratio * ratio for n in (height, width))
+    wavelength, fwhm = (
+        None if values is None else values[good]
+        for values in (pair.hsi_bands.wavelength_nm, pair.hsi_bands.fwhm_nm)
+    )
+    _, height, width = _lower(valid.shape, pair.ratio)
     if min(height, width) < LEAST_EDGE:
         raise InputError(
             f"the HSI's {height} x {width} pixels are too few to learn from: adaptation needs "
             f"{LEAST_EDGE} x {LEAST_EDGE}, fuse with the unadapted weights"
         )
-    reference = hsi[:, :height, :width]
-    degraded = msi[:, :height, :width]
+    lower = degraded_again(hsi, msi, optics, wavelength, fwhm)
+    return lower, valid[:height, :width]
+
+
+def degraded_again(
+    reference: np.ndarray,
+    msi: np.ndarray,
+    optics: Degradation,
+    wavelength_nm: np.ndarray | None,
+    fwhm_nm: np.ndarray | None,
+) -> WaldPair:
+    """Pair of a reference ``(L, h, w)``, itself degraded by the optics, and an MSI on its grid.
+
+    The ratio is smaller than that of the optics where the scene would become too small for it; both
+    images are cut to whole multiples of it.
+    """
+    ratio, height, width = _lower(reference.shape[1:], optics.ratio)
+    reference, msi = reference[:, :height, :width], msi[:, :height, :width]
     again = at_ratio(optics, ratio)
-    wavelength, fwhm = pair.hsi_bands.wavelength_nm, pair.hsi_bands.fwhm_nm
     lr = again.down(reference)
-    statistics = pair_statistics(
-        lr,
-        degraded,
-        again,
-        None if wavelength is None else wavelength[good],
-        None if fwhm is None else fwhm[good],
-    )
-    statistics = replace(statistics, coarser=True)
-    return WaldPair(lr, degraded, reference, statistics), valid[:height, :width]
+    statistics = pair_statistics(lr, msi, again, wavelength_nm, fwhm_nm)
+    return WaldPair(lr, msi, reference, replace(statistics, coarser=True))
+
+
+def _lower(shape: tuple[int, ...], largest: int) -> tuple[int, int, int]:
+    """Ratio by which a scene is degraded, and its rows and columns in whole multiples of that."""
+    ratio = min(largest, max(2, min(shape) // LEAST))
+    height, width = (n // ratio * ratio for n in shape)
+    return ratio, height, width
 
 
 def _explained(hsi: np.ndarray, msi: np.ndarray, valid: np.ndarray) -> np.ndarray:

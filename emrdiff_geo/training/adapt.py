@@ -28,9 +28,8 @@ from ..methods.options import MethodOptions
 from ..methods.state import universal_state
 from ..model.bafunet import BAFUNet
 from ..model.weights import ModelConfig, load_state, read_config, save_weights
-from ..optics import AUTO, at_ratio
-from ..statistics import pair_statistics
-from ..wald import LEAST, one_ratio_lower
+from ..optics import AUTO
+from ..wald import LEAST, degraded_again, one_ratio_lower
 from ..wald_pair import WaldPair
 from ..weightfiles import digest, weights_path
 from .batches import batches
@@ -178,20 +177,14 @@ def _learned(
 
 def _coarser(pair: WaldPair, valid: np.ndarray) -> tuple[WaldPair, np.ndarray]:
     """A pair and its valid pixels, all pixels `COARSER` times larger."""
-    statistics = pair.statistics
-    height, width = (n // COARSER for n in valid.shape)
-    ratio = min(statistics.ratio, max(2, min(height, width) // LEAST))
-    height, width = (n // ratio * ratio for n in (height, width))
-    reference, msi = (
-        Degradation(COARSER, "area").down(image[:, : COARSER * height, : COARSER * width])
-        for image in (pair.reference, pair.hr)
-    )
+    cut = tuple(slice(n // COARSER * COARSER) for n in valid.shape)
+    down = Degradation(COARSER, "area").down
+    reference, msi = (down(image[:, *cut]) for image in (pair.reference, pair.hr))
+    known = pair.statistics
+    coarser = degraded_again(reference, msi, known.degradation, known.wavelength_nm, known.fwhm_nm)
+    height, width = coarser.reference.shape[1:]
     cells = valid[: COARSER * height, : COARSER * width].reshape(height, COARSER, width, COARSER)
-    optics = at_ratio(statistics.degradation, ratio)
-    lr = optics.down(reference)
-    bands = statistics.wavelength_nm, statistics.fwhm_nm
-    found = replace(pair_statistics(lr, msi, optics, *bands), coarser=True)
-    return WaldPair(lr, msi, reference, found), cells.all(axis=(1, 3))
+    return coarser, cells.all(axis=(1, 3))
 
 
 def _check_ratio(ratio: int, draw: WaldPair) -> None:
