@@ -12,8 +12,8 @@ import xarray as xr
 from rasterio.errors import NotGeoreferencedWarning
 
 from emrdiff_geo.degrade import Degradation
-from emrdiff_geo.filled_bands import good_bands
 from emrdiff_geo.fusion import open_pair
+from emrdiff_geo.measuring import usable_bands
 from emrdiff_geo.sensors import load_response
 from emrdiff_geo.spectral import wavelengths_by_rank
 from emrdiff_geo.wald import one_ratio_lower
@@ -82,7 +82,7 @@ def berlin() -> Scene:
     """The real pair one ratio lower (Wald's protocol): the EnMAP simulation is the reference."""
     files = [DATA / "georef" / f"berlin_{name}.tif" for name in ("enmapsim244_30m", "hymap4_3m6")]
     pair = open_pair(*files, None, None)[0]
-    good = good_bands(pair.hsi.read, pair.lr_shape, pair.hsi_bands.good)
+    good, _ = usable_bands(pair)
     lower, _ = one_ratio_lower(pair, Degradation(pair.ratio), good)
     wavelength, ratio = lower.statistics.wavelength_nm, lower.statistics.ratio
     return Scene.of(lower.lr, lower.hr, lower.reference, wavelength, ratio, "gaussian")

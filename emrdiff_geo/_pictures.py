@@ -122,7 +122,7 @@ def picture(image: Any, bands: tuple[int, ...], step: int) -> Array:
     chosen = list(bands)
     source = as_readable(image)
     if isinstance(source, ArraySource):  # bands that are not shown need not be read
-        return reduced(source.image[chosen], step, lambda block: block, count=len(chosen))
+        return reduced(source.array[chosen], step, lambda block: block, count=len(chosen))
     return reduced(source, step, lambda block: block[chosen], count=len(chosen))
 
 

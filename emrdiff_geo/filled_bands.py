@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from functools import partial, reduce
+from functools import reduce
 
 import numpy as np
 
 from ._bands import named
 from .errors import InputError
 from .moments import Extent
-from .statistics import Block, Over, Read, blocks
 
 log = logging.getLogger(__name__)
 
@@ -23,21 +22,21 @@ NEARLY_ALL = 0.98
 COUNTED = 128
 
 
-def good_bands(
-    read_hsi: Read, lr_shape: tuple[int, int], flagged: np.ndarray, over: Over = map
-) -> np.ndarray:
+def filled_bands(extents: Iterable[Extent], flagged: np.ndarray) -> np.ndarray:
     """Bands ``(L,)`` bool, not flagged bad, with data in at least half of the best one's pixels.
+
+    Parameters
+    ----------
+    extents : iterable of Extent
+        What was counted in the blocks of a scene.
+    flagged : ndarray
+        ``(L,)`` bool: bands that are not bad.
 
     Raises
     ------
     InputError
         If there are none, or none has more than one value.
     """
-    return filled_bands(over(partial(_extent, read_hsi), blocks(lr_shape, COUNTED)), flagged)
-
-
-def filled_bands(extents: Iterable[Extent], flagged: np.ndarray) -> np.ndarray:
-    """As `good_bands`, from what was counted in the blocks of a scene."""
     found = reduce(Extent.merge, extents)
     if not np.any(found.count[flagged]):
         raise InputError(
@@ -60,7 +59,3 @@ def filled_bands(extents: Iterable[Extent], flagged: np.ndarray) -> np.ndarray:
             100 * (1 - share[gappy - 1].min()),
         )
     return good
-
-
-def _extent(read_hsi: Read, block: Block) -> Extent:
-    return Extent.of(read_hsi(*block))

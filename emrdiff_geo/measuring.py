@@ -7,9 +7,10 @@ order decides nothing: results come back in the order of the blocks.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
@@ -37,6 +38,7 @@ from .statistics import (
 log = logging.getLogger(__name__)
 
 _Seen = dict[tuple[int, ...], bytes]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,7 @@ def measure_pair(
     """
     optics = resolve_psf(pair, psf)
     good, hsi_digest = usable_bands(pair, over)
-    if pair.resampled:
-        pair = guided(pair, optics, good)
+    pair = guided(pair, optics, good)
     statistics, msi_digest = measure_scene(pair, optics, good, over)
     for change in (made_linear, partial(in_same_light, over=over)) if normalise else ():
         if disagreement(statistics) < LEAST:
@@ -105,19 +106,14 @@ def measure_pair(
 
 def usable_bands(pair: Pair, over: Over = map) -> tuple[np.ndarray, str]:
     """HSI bands ``(L,)`` bool that are good and have data, and the digest of all their pixels."""
-    flagged, witness = pair.hsi_bands.good, Witness(pair.hsi.read)
-
-    def extents() -> Iterator[Extent]:
-        for found, seen in over(partial(_counted, pair), blocks(pair.lr_shape, COUNTED)):
-            witness.hear(seen)
-            yield found
-
-    good = filled_bands(extents(), flagged)
+    flagged, hsi = pair.hsi_bands.good, Witness(pair.hsi.read)
+    counted = over(partial(_counted, pair), blocks(pair.lr_shape, COUNTED))
+    good = filled_bands(_heard(hsi, counted), flagged)
     if good.sum() < flagged.sum():
         log.info(
             "Without data, and left so: %s.", named("band", np.flatnonzero(flagged & ~good) + 1)
         )
-    return good, witness.digest
+    return good, hsi.digest
 
 
 def _counted(pair: Pair, block: Block) -> tuple[Extent, _Seen]:
@@ -148,15 +144,16 @@ def measure_scene(
     """
     bands = pair.hsi_bands
     msi = Witness(pair.msi.read)
+    watched = over(partial(_watched, pair, degradation, good), blocks(pair.lr_shape, BLOCK))
+    known = degradation, good, bands.wavelength_nm, bands.fwhm_nm
+    return concluded(_heard(msi, watched), *known), msi.digest
 
-    def sums() -> Iterator[BlockSums]:
-        measure = partial(_watched, pair, degradation, good)
-        for found, seen in over(measure, blocks(pair.lr_shape, BLOCK)):
-            msi.hear(seen)
-            yield found
 
-    statistics = concluded(sums(), degradation, good, bands.wavelength_nm, bands.fwhm_nm)
-    return statistics, msi.digest
+def _heard(witness: Witness, blocks: Iterable[tuple[T, _Seen]]) -> Iterator[T]:
+    """What was found in blocks, while a witness hears what pixels they had."""
+    for found, seen in blocks:
+        witness.hear(seen)
+        yield found
 
 
 @one_blas_thread()

@@ -53,53 +53,22 @@ def pair_consistency(
     response, psf, block
         As for `consistency`; the response is that on the bands used.
     """
-    compared = _on_own_pixels if pair.resampled else _on_the_grid
-    return compared(fused, pair, used, with_msi, response, psf, block)
-
-
-def _on_the_grid(
-    fused: xr.DataArray,
-    pair: Pair,
-    used: NDArray[np.intp],
-    with_msi: bool,
-    response: NDArray[Any] | None,
-    psf: Degradation,
-    block: int | None,
-) -> Consistency:
-    """Consistency where the HSI's pixels are those of the grid."""
-    return consistency(
-        fused[used],
-        pair.ratio,
-        hsi=BandsSource(pair.hsi, used),
-        msi=pair.msi if with_msi else None,
-        response=response,
-        offset=pair.offset,
-        psf=psf,
-        block=block,
-    )
-
-
-def _on_own_pixels(
-    fused: xr.DataArray,
-    pair: Pair,
-    used: NDArray[np.intp],
-    with_msi: bool,
-    response: NDArray[Any] | None,
-    psf: Degradation,
-    block: int | None,
-) -> Consistency:
-    """Consistency with the HSI's own pixels, wherever these lie."""
+    known = {"response": response, "offset": pair.offset, "block": block}
+    msi = pair.msi if with_msi else None
+    if not pair.resampled:
+        hsi = BandsSource(pair.hsi, used)
+        return consistency(fused[used], pair.ratio, hsi=hsi, msi=msi, psf=psf, **known)
+    # The HSI's own pixels, wherever these lie.
     own, kernels = OwnPixels.of(pair), kernels_of(psf)
     hsi = BandsSource(WindowSource(own.source, *own.first, own.shape), used)
     row, col = pair.offset
     framed = WindowSource(ArraySource(fused[used]), -row, -col, pair.hr_shape)
     spectral = consistency(SeenSource(framed, own, kernels, least=WHOLE), 1, hsi=hsi)
-    if not with_msi:
+    if msi is None:
         return spectral
     if response is None:
-        seen = SeenSource(pair.msi, own, kernels, least=WHOLE)
-        response = fit_response(hsi, seen, Degradation(1, "area"))
-    known = {"msi": pair.msi, "response": response, "offset": pair.offset, "block": block}
-    spatial = consistency(fused[used], pair.ratio, **known)
+        seen = SeenSource(msi, own, kernels, least=WHOLE)
+        known["response"] = fit_response(hsi, seen, Degradation(1, "area"))
+    spatial = consistency(fused[used], pair.ratio, msi=msi, **known)
     per_band = {**spatial.per_band, **spectral.per_band}
-    return Consistency(spectral.spectral, spatial.spatial, per_band, response)
+    return Consistency(spectral.spectral, spatial.spatial, per_band, known["response"])

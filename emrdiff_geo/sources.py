@@ -121,11 +121,6 @@ class ArraySource:
         chunks = self._variable.chunks
         return None if chunks is None else (max(chunks[1]), max(chunks[2]))
 
-    @property
-    def image(self) -> xr.DataArray:
-        """The array as it was given, with its coordinates if it has some."""
-        return xr.DataArray(self.array, dims=("band", "y", "x"))
-
     def read(self, rows: slice, cols: slice) -> np.ndarray:
         """Read a window, see `Source.read`."""
         return read_padded(self.shape, rows, cols, self._inside)

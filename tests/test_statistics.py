@@ -6,7 +6,8 @@ from scenes import reference_cube, simulated
 
 from emrdiff_geo.degrade import Degradation
 from emrdiff_geo.errors import InputError
-from emrdiff_geo.filled_bands import good_bands
+from emrdiff_geo.filled_bands import filled_bands
+from emrdiff_geo.moments import Extent
 from emrdiff_geo.nodata import fill_invalid
 from emrdiff_geo.statistics import (
     Moments,
@@ -72,27 +73,25 @@ def test_nodata_does_not_enter():
 
 
 def test_empty_bands_are_found_and_an_empty_scene_is_an_error():
-    lr, hr, _ = simulated(reference_cube(), 4)
+    lr, _, _ = simulated(reference_cube(), 4)
     lr = lr.copy()
     lr[3] = np.nan
-    read = readers(lr, hr)[0]
-    good = good_bands(read, lr.shape[1:], np.arange(12) != 5)
+    good = filled_bands([Extent.of(lr)], np.arange(12) != 5)
     assert list(np.flatnonzero(~good)) == [3, 5]
     lr[:] = np.nan
     with pytest.raises(InputError, match="no valid pixel"):
-        good_bands(read, lr.shape[1:], np.ones(12, bool))
+        filled_bands([Extent.of(lr)], np.ones(12, bool))
 
 
 @pytest.mark.parametrize("value", [0, -9999])
 def test_a_scene_of_one_value_is_an_error_and_a_band_of_it_is_none(value):
-    lr, hr, _ = simulated(reference_cube(), 4)
+    lr, _, _ = simulated(reference_cube(), 4)
     lr[3] = value
-    read = readers(lr, hr)[0]
-    assert good_bands(read, lr.shape[1:], np.ones(12, bool)).all()
+    assert filled_bands([Extent.of(lr)], np.ones(12, bool)).all()
     lr[:, 2:] = value
     lr[:, :2] = np.nan
     with pytest.raises(InputError, match=f"one value everywhere .{value} .*declare it as nodata"):
-        good_bands(read, lr.shape[1:], np.ones(12, bool))
+        filled_bands([Extent.of(lr)], np.ones(12, bool))
 
 
 def test_fill_takes_the_nearest_valid_pixel():
@@ -105,6 +104,6 @@ def test_fill_takes_the_nearest_valid_pixel():
 def test_gaps_of_single_bands_are_told(caplog):
     hsi = np.ones((6, 10, 10), np.float32) * np.arange(100, dtype=np.float32).reshape(10, 10)
     hsi[3, :3] = np.nan
-    good = good_bands(lambda rows, cols: hsi[:, rows, cols], (10, 10), np.ones(6, bool))
+    good = filled_bands([Extent.of(hsi)], np.ones(6, bool))
     assert good.all()
     assert "mostly band 4, up to 30 %" in caplog.text
