@@ -97,7 +97,8 @@ def measure_pair(
             break
         changed = change(pair, statistics)
         if changed is not pair:
-            pair, optics = changed, resolve_psf(changed, psf)
+            optics = resolve_psf(changed, psf)
+            pair = guided(changed, optics, good)
             statistics, _ = measure_scene(pair, optics, good, over)
     if psf == AUTO:
         log.info("PSF between the images: %s.", describe(optics, pair.scale))

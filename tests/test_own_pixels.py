@@ -14,7 +14,7 @@ from emrdiff_geo.evaluation import evaluate
 from emrdiff_geo.fusion import fuse
 from emrdiff_geo.grid import pair_scenes
 from emrdiff_geo.measuring import measure_pair
-from emrdiff_geo.own_pixels import GuidedSource, OwnPixels, SeenSource, interpolated
+from emrdiff_geo.own_pixels import GuidedSource, OwnPixels, SeenSource, guided, interpolated
 from emrdiff_geo.resample import PixelMap
 from emrdiff_geo.seen import kernels_of, seen_at, seen_of
 from emrdiff_geo.sources import ArraySource
@@ -88,6 +88,35 @@ def test_the_msi_guides_the_resampling(cube, name, psf, monkeypatch):
     plain = error(fuse(hsi, msi, **options), cube)
     assert found < 0.01
     assert found < 0.5 * plain
+
+
+def gradient():
+    """A gain of every pixel, other for every band."""
+    y, x = np.mgrid[:SIZE, :SIZE] / SIZE
+    bands = np.arange(len(MSI))[:, None, None]
+    return (1 + 0.2 * np.sin(4 * x + bands) * np.cos(3 * y)).astype(np.float32)
+
+
+CHANGES = {"haze": lambda msi: msi * gradient(), "gamma": lambda msi: msi**0.45}
+
+
+@pytest.mark.parametrize(("change", "most"), [("haze", 0.8), ("gamma", 0.95)])
+def test_the_guide_is_the_msi_as_it_was_corrected(cube, change, most, monkeypatch):
+    box, size = GRIDS["ratio 4.3"]
+    hsi = seen_by(cube, box, size=size)
+    msi = image(CHANGES[change](cube[MSI]).astype(np.float32), utm(1, (SIZE, SIZE)), NM[MSI])
+    options = {"method": "local_regression", "force": True}
+    found = error(fuse(hsi, msi, **options), cube)
+    guides = []
+
+    def once(pair, *known):
+        guides.append(pair)
+        return guided(pair, *known) if len(guides) == 1 else pair
+
+    monkeypatch.setattr("emrdiff_geo.measuring.guided", once)
+    given = error(fuse(hsi, msi, **options), cube)
+    assert len(guides) > 1
+    assert found < most * given
 
 
 @pytest.mark.parametrize("name", GRIDS)
