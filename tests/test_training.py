@@ -2,12 +2,13 @@
 
 import itertools
 import json
+import logging
 
 import numpy as np
 import pytest
 import torch
 from reader_files import edit, tags_nm, write
-from scenes import pair, reference_cube
+from scenes import pair, reference_cube, shifted_pair
 
 from emrdiff_geo.degrade import Degradation
 from emrdiff_geo.errors import EmrdiffError, InputError, OutputError, SpectralError
@@ -262,6 +263,17 @@ def test_adaptation_writes_weights_that_are_not_worse(tmp_path):
         adapt(hsi, msi, out, steps=1)
     with pytest.raises(OutputError, match="is an input"):
         adapt(hsi, msi, out, weights=str(out), steps=1, overwrite=True)
+
+
+def test_adaptation_registers_the_pair_as_fusion_does(tmp_path, caplog):
+    hsi, msi = shifted_pair(6, 0, size=48)
+    out = tmp_path / "own.safetensors"
+    with pytest.raises(EmrdiffError, match="--coregister"):
+        adapt(hsi, msi, out, steps=1, device="cpu")
+    assert not list(tmp_path.iterdir())
+    caplog.set_level(logging.INFO)
+    adapt(hsi, msi, out, steps=1, device="cpu", coregister=True)
+    assert "its grid was moved" in caplog.text
 
 
 def test_adaptation_refuses_what_is_too_small(tmp_path):

@@ -19,9 +19,10 @@ import numpy as np
 import torch
 
 from .._output import check_no_input
+from ..coregister import registered_pair
 from ..degrade import Degradation
 from ..errors import InputError, MethodError, OutputError, WeightsError
-from ..fusion import ImageOrPath, open_pair
+from ..fusion import ImageOrPath, open_images
 from ..measuring import measure_pair
 from ..methods.emrdiff import check_channels, resolve_device, run_chain
 from ..methods.options import MethodOptions
@@ -74,6 +75,9 @@ def adapt(
     psf: str = AUTO,
     ratio: int | None = None,
     wavelengths: tuple[float, float] | None = None,
+    coregister: bool = False,
+    force: bool = False,
+    normalise: bool = True,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -93,8 +97,8 @@ def adapt(
         Peak rate of AdamW.
     seed : int
         Of patches and noise.
-    device, psf, ratio, wavelengths
-        As for `fuse`.
+    device, psf, ratio, wavelengths, coregister, force, normalise
+        As for `fuse`: name those with which the weights will be used.
     overwrite : bool
         Replace existing weights.
     progress : callable, optional
@@ -118,8 +122,9 @@ def adapt(
     if config.variant != "universal":
         raise WeightsError(f"{path.name} is no universal model: adapt --weights universal")
     check_channels(config, path.name)
-    pair = open_pair(hsi, msi, ratio, wavelengths)[0]
-    pair, measured = measure_pair(pair, psf=psf)
+    hsi, msi, _ = open_images(hsi, msi, wavelengths)
+    pair = registered_pair(hsi, msi, ratio=ratio, coregister=coregister, force=force)
+    pair, measured = measure_pair(pair, psf=psf, normalise=normalise)
     statistics = measured.statistics
     lower, valid = one_ratio_lower(pair, statistics.degradation, statistics.good)
     _check_ratio(pair.ratio, lower)
