@@ -149,7 +149,7 @@ def open_sink(
 class CogSink(GatheringSink):
     """Cloud-optimised GeoTIFF, interleaved by band, with overviews.
 
-    While it is closed, up to twice its uncompressed size is needed on the disk.
+    While it is closed, up to 8 thirds of its uncompressed size is needed on the disk.
     """
 
     #: Whether this process has made the whole of the result: one that was left may be cut off.
