@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
+from affine import Affine
 from scipy import sparse
 
 from ._threads import one_blas_thread
@@ -19,7 +20,7 @@ from .degrade import Degradation
 from .grid import Pair
 from .moments import Moments
 from .resample import PixelMap
-from .seen import SEEN, Kernels, kernels_of, seen_of
+from .seen import SEEN, Kernels, kernels_of, seen_of, seen_on_mesh
 from .shift import scattered_windows
 from .sources import ResampledSource, Source, read_padded
 from .statistics import SceneStatistics
@@ -83,6 +84,21 @@ class OwnPixels:
         u, v = self.onto(x, y)
         return v, u
 
+    def see(
+        self, image: Source, rows: slice, cols: slice, kernels: Kernels, least: float = SEEN
+    ) -> np.ndarray:
+        """What the pixels of a window see ``(s, h, w)`` of an image on the frame, see `seen_of`."""
+        y, x = self.centres(rows, cols)
+        if self._parallel:
+            return seen_on_mesh(image, y[:, 0], x[0], kernels, least)
+        return seen_of(image, y.ravel(), x.ravel(), kernels, least).reshape(-1, *y.shape)
+
+    @property
+    def _parallel(self) -> bool:
+        """Whether all pixels of a row or column lie on one line of the frame."""
+        linear = Affine.identity() if self.onto is None else self.onto.affine
+        return linear is not None and linear.b == linear.d == 0
+
     def _in_source(self, rows: slice, cols: slice) -> tuple[slice, slice]:
         top, left = self.first
         return (
@@ -136,9 +152,7 @@ class SeenSource:
         return read_padded(self.shape, rows, cols, self._inside)
 
     def _inside(self, rows: slice, cols: slice) -> np.ndarray:
-        y, x = self.own.centres(rows, cols)
-        points = y.ravel(), x.ravel()
-        return seen_of(self.image, *points, self.kernels, self.least).reshape(-1, *y.shape)
+        return self.own.see(self.image, rows, cols, self.kernels, self.least)
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,11 +202,11 @@ class GuidedSource:
         valid = np.isfinite(image[self.good]).all(axis=0)
         if not valid.any():
             return image
-        row, col = np.nonzero(valid)
-        y, x = row + rows.start + 0.5, col + cols.start + 0.5
+        y, x = (np.arange(s.start, s.stop) + 0.5 for s in (rows, cols))
         ratio = self.own.ratio
-        regressed = self._regressed(seen_of(self.msi, y * ratio, x * ratio, self.kernels))
-        found = regressed + self._rest(*self.plain.in_source(y, x))
+        seen = seen_on_mesh(self.msi, y * ratio, x * ratio, self.kernels)
+        row, col = np.nonzero(valid)
+        found = self._regressed(seen[:, valid]) + self._rest(*self.plain.in_source(y[row], x[col]))
         usable = np.isfinite(found) & self.good[:, None]
         image[:, valid] = np.where(usable, found, image[:, valid])
         return image
@@ -208,11 +222,11 @@ class GuidedSource:
             slice(int(np.floor(at.min())) - LOBES, int(np.ceil(at.max())) + LOBES)
             for at in (y - top, x - left)
         )
-        v, u = self.own.centres(rows, cols)
-        seen = seen_of(self.msi, v.ravel(), u.ravel(), self.kernels)
-        rest = self.own.read(rows, cols).reshape(len(self.slopes), -1) - self._regressed(seen)
+        seen = self.own.see(self.msi, rows, cols, self.kernels)
+        own = self.own.read(rows, cols)
+        rest = own - self._regressed(seen.reshape(len(seen), -1)).reshape(own.shape)
         rest[~self.good] = 0
-        return interpolated(rest.reshape(-1, *v.shape), y - top - rows.start, x - left - cols.start)
+        return interpolated(rest, y - top - rows.start, x - left - cols.start)
 
 
 def guided(pair: Pair, degradation: Degradation, good: np.ndarray) -> Pair:
@@ -244,9 +258,8 @@ def _moments(
     pair: Pair, own: OwnPixels, kernels: Kernels, good: np.ndarray, rows: slice, cols: slice
 ) -> Moments:
     """Joint moments of what a window's own pixels see of the MSI, and of themselves."""
-    y, x = own.centres(rows, cols)
-    seen = seen_of(pair.msi, y.ravel(), x.ravel(), kernels, least=WHOLE)
-    both = np.concatenate([seen, own.read(rows, cols)[good].reshape(-1, y.size)])
+    seen = own.see(pair.msi, rows, cols, kernels, least=WHOLE)
+    both = np.concatenate([seen, own.read(rows, cols)[good]])
     return Moments.of(both[:, np.isfinite(both).all(axis=0)])
 
 

@@ -16,7 +16,7 @@ from emrdiff_geo.grid import pair_scenes
 from emrdiff_geo.measuring import measure_pair
 from emrdiff_geo.own_pixels import GuidedSource, OwnPixels, SeenSource, guided, interpolated
 from emrdiff_geo.resample import PixelMap
-from emrdiff_geo.seen import kernels_of, seen_at, seen_of
+from emrdiff_geo.seen import kernels_of, seen_at, seen_of, seen_on_mesh
 from emrdiff_geo.sources import ArraySource
 
 SIZE, BANDS = 160, 12
@@ -173,6 +173,19 @@ def test_a_point_sees_the_same_whoever_is_beside_it():
         [seen_of(ArraySource(fine), y[i : i + 1], x[i : i + 1], kernel) for i in range(50)], axis=1
     )
     np.testing.assert_array_equal(together, alone)
+
+
+def test_a_mesh_sees_what_its_points_see():
+    fine = reference_cube(120, 120, 3).copy()
+    fine[:, 30:50, 40:70] = np.nan
+    source, kernel = ArraySource(fine), kernels_of(Degradation(8))
+    y, x = np.arange(-3, 125, 8.3), np.arange(2, 118, 7.9)
+    mesh = seen_on_mesh(source, y, x, kernel)
+    points = seen_of(source, *(a.ravel() for a in np.meshgrid(y, x, indexing="ij")), kernel)
+    np.testing.assert_allclose(mesh, points.reshape(mesh.shape), rtol=1e-5)
+    assert np.isnan(mesh).any()
+    one_by_one = [[seen_on_mesh(source, y[[i]], x[[j]], kernel) for j in (3, 6)] for i in (2, 9)]
+    assert np.block(one_by_one).tobytes() == mesh[:, [2, 9]][..., [3, 6]].tobytes()
 
 
 def test_half_of_what_a_pixel_sees_must_be_there():
