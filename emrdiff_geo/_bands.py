@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
 
-from .errors import InputError, SpectralError
-
-
-def named(what: str, numbers: Iterable[int]) -> str:
-    """Number things in a sentence: ``"band 3"``, ``"bands 3, 5"``."""
-    texts = [str(n) for n in numbers]
-    return f"{what}{'' if len(texts) == 1 else 's'} {', '.join(texts)}"
+from .errors import InputError, SpectralError, named
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from ._layout import RasterLayout, encode
 from ._output import as_output_error, check_output, remove
+from .differences import differences
 from .errors import OutputError, ResumeError
-from .fingerprint import differences
 from .journal import Corner, Journal, Record, plain, read_journal, seal
 
 try:

@@ -1,5 +1,9 @@
 """The exceptions of the library: each message is one sentence that names the cure."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+
 
 class EmrdiffError(Exception):
     """Base of every error that bad input or a failing environment can cause."""
@@ -31,3 +35,9 @@ class OutputError(EmrdiffError):
 
 class ResumeError(OutputError):
     """An interrupted run cannot be continued as asked, or must not be discarded unasked."""
+
+
+def named(what: str, numbers: Iterable[int]) -> str:
+    """Number things in a sentence: ``"band 3"``, ``"bands 3, 5"``."""
+    texts = [str(n) for n in numbers]
+    return f"{what}{'' if len(texts) == 1 else 's'} {', '.join(texts)}"

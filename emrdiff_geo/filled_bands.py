@@ -8,8 +8,7 @@ from functools import reduce
 
 import numpy as np
 
-from ._bands import named
-from .errors import InputError
+from .errors import InputError, named
 from .moments import Extent
 
 log = logging.getLogger(__name__)

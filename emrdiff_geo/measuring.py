@@ -14,11 +14,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from ._bands import named
 from ._threads import one_blas_thread
 from .degrade import Degradation
+from .errors import named
 from .filled_bands import COUNTED, filled_bands
-from .fingerprint import Witness
 from .gamma import made_linear
 from .grid import Pair
 from .light import LEAST, disagreement, in_same_light
@@ -34,6 +33,7 @@ from .statistics import (
     blocks,
     concluded,
 )
+from .witness import Witness
 
 log = logging.getLogger(__name__)
 

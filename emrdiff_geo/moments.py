@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._bands import named
+from .errors import named
 
 
 @dataclass(frozen=True)

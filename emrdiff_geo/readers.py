@@ -15,13 +15,13 @@ from odc.geo.geobox import GeoBox
 from pyproj.exceptions import ProjError
 from rasterio.errors import CRSError
 
-from ._bands import BandInfo, named
+from ._bands import BandInfo
 from ._cubes import open_cube
 from ._locations import locate
 from ._normalise import IMAGE, grid_coords, make_image, normalise, on_earth
 from ._raster import image_bands, lazy_array, opened, probe, unreadable
 from ._wavelengths import BandTable, band_table, good_bands_of_raster, places_of_raster
-from .errors import InputError
+from .errors import InputError, named
 
 logger = logging.getLogger(__name__)
 

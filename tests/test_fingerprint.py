@@ -1,6 +1,7 @@
 import numpy as np
 
-from emrdiff_geo.fingerprint import Witness, differences
+from emrdiff_geo.differences import differences
+from emrdiff_geo.witness import Witness
 
 PIXELS = np.arange(48, dtype=np.float32).reshape(1, 6, 8)
 
