@@ -13,7 +13,7 @@ from typing import Any
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 
-from .errors import OutputError
+from .errors import OutputError, WriteError
 
 GEOTIFF_SUFFIXES = (".tif", ".tiff")
 ZARR_SUFFIXES = (".zarr",)
@@ -95,7 +95,7 @@ def as_output_error(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RasterioError, CPLE_BaseError) as error:
-        raise OutputError(_failure(path, error)) from error
+        raise WriteError(_failure(path, error)) from error
 
 
 def _failure(path: Path, error: Exception) -> str:
