@@ -28,7 +28,7 @@ from rasterio.windows import Window
 
 from ._layout import RasterLayout
 from ._machine import cores
-from .errors import OutputError
+from .errors import WriteError
 from .metadata import band_descriptions, band_tags, imagery_tags
 
 BLOCK = 256
@@ -194,7 +194,7 @@ def _check_complete(path: Path, overviews: int) -> None:
         options = {} if level < 0 else {"overview_level": level}
         with rasterio.open(path, **options) as dataset:
             if _end_of_blocks(dataset) > size:
-                raise OutputError(
+                raise WriteError(
                     f"{path.name} came out incomplete, probably because the disk is full: free "
                     "some space or choose another folder"
                 )

@@ -15,7 +15,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from . import _pictures as pictures
-from .errors import InputError, OutputError
+from .errors import InputError, OutputError, WriteError
 from .evaluation import Evaluation, common_window, image_of, pair_on_grid
 from .grid import BandInfo, Pair
 from .metrics import as_readable
@@ -176,14 +176,14 @@ def save_figure(figure: Figure, path: str | Path, dpi: int = 150) -> Path:
     Raises
     ------
     OutputError
-        If it cannot be written there.
+        If it cannot be written there, or is of an unknown kind.
     """
-    path = Path(path)
-    path = path if path.suffix else path.with_suffix(".png")
+    path = Path(path) if Path(path).suffix else Path(path).with_suffix(".png")
     try:
         figure.savefig(path, dpi=dpi, bbox_inches="tight", pad_inches=0.1)
     except (OSError, ValueError) as error:
-        raise OutputError(f"The figure cannot be written to {path.name}: {error}.") from error
+        kind = WriteError if isinstance(error, OSError) else OutputError
+        raise kind(f"The figure cannot be written to {path.name}: {error}.") from error
     return path
 
 
