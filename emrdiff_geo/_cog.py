@@ -29,12 +29,11 @@ from rasterio.windows import Window
 from ._layout import RasterLayout
 from ._machine import cores
 from .errors import WriteError
-from .metadata import band_descriptions, band_tags, imagery_tags
+from .metadata import PROVENANCE, band_descriptions, band_tags, imagery_tags
 
 BLOCK = 256
 CACHE_BYTES = 128 * 2**20
 WINDOW_BYTES = 128 * 2**20
-PROVENANCE_TAG = "EMRDIFF_PROVENANCE"
 
 
 @contextmanager
@@ -169,7 +168,7 @@ def _write_metadata(dataset: Any, layout: RasterLayout) -> None:
     if layout.provenance is not None:
         dataset.update_tags(
             TIFFTAG_SOFTWARE=f"{layout.provenance.software} {layout.provenance.version}",
-            **{PROVENANCE_TAG: layout.provenance.to_json()},
+            **{PROVENANCE.upper(): layout.provenance.to_json()},
         )
     if layout.scaled:
         dataset.scales = [layout.scale] * count

@@ -17,6 +17,7 @@ from .metadata import (
     BAND_ATTRS,
     FWHM_ATTRS,
     GOOD_BAND_ATTRS,
+    PROVENANCE,
     WAVELENGTH_ATTRS,
     axis_attrs,
     zarr_convention_attrs,
@@ -126,5 +127,5 @@ def _attrs(layout: RasterLayout) -> dict[str, Any]:
     attrs = {"Conventions": "CF-1.11", **zarr_convention_attrs(layout.geobox, layout.shape[1:])}
     if layout.provenance is not None:
         # Text, not a nested object: netCDF attributes cannot nest, and users convert.
-        attrs["emrdiff_provenance"] = layout.provenance.to_json()
+        attrs[PROVENANCE] = layout.provenance.to_json()
     return attrs

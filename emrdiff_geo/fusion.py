@@ -20,7 +20,7 @@ from .errors import InputError
 from .execute import Progress, ProgressEvent, fuse_tiles
 from .fingerprint import fingerprint
 from .grid import pair_scenes
-from .metadata import Provenance
+from .metadata import PROVENANCE, Provenance
 from .optics import describe
 from .options import NAMED, NO_EFFECT, FusionOptions
 from .pipeline import Run, prepare_run
@@ -129,7 +129,7 @@ def fuse(hsi: ImageOrPath, msi: ImageOrPath, **options: Any) -> xr.Dataset:
         grid and CRS, cut to the area both share; NaN where either has no data. With the option
         uncertainty also ``uncertainty (band, y, x)``, the standard deviation of the error in the
         same units; compute both at once (``dask.compute``), for they share their tiles. The
-        attribute ``provenance`` is JSON.
+        attribute ``emrdiff_provenance`` is JSON.
 
     Raises
     ------
@@ -178,7 +178,7 @@ def _dataset(run: Run, image: da.Array, provenance: Provenance) -> xr.Dataset:
     if run.options.uncertainty:
         told = {**attrs, "long_name": "standard deviation of the error of image"}
         variables["uncertainty"] = (dims, image[pair.n_hsi :], told)
-    return xr.Dataset(variables, coords, {"provenance": provenance.to_json()})
+    return xr.Dataset(variables, coords, {PROVENANCE: provenance.to_json()})
 
 
 def fuse_to_file(

@@ -22,6 +22,8 @@ from odc.geo.geobox import GeoBox
 DISTRIBUTION = "emrdiff-geo"
 # The libraries whose version can change a pixel or the form of the file.
 LIBRARIES = ("numpy", "scipy", "torch", "rasterio", "zarr")
+#: Attribute of Datasets and Zarr groups, and in capitals tag of GeoTIFFs: the provenance as JSON.
+PROVENANCE = "emrdiff_provenance"
 
 WAVELENGTH_ATTRS = {
     "units": "nm",
@@ -53,7 +55,7 @@ _PROJ_CONVENTION = {
 
 
 class Bands(Protocol):
-    """What a sink wants to know of the bands; ``sources.BandInfo`` is one."""
+    """What a sink wants to know of the bands; `_bands.BandInfo` is one."""
 
     @property
     def wavelength_nm(self) -> NDArray[Any] | None:

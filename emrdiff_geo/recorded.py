@@ -11,12 +11,11 @@ from typing import Any
 import rasterio
 import zarr
 
-from ._cog import PROVENANCE_TAG
 from ._layout import check_stored
 from ._output import GEOTIFF_SUFFIXES
 from ._zarr import IMAGE
 from .errors import OutputError
-from .metadata import Provenance, file_name
+from .metadata import PROVENANCE, Provenance, file_name
 from .options import NAMED, NO_EFFECT, FusionOptions
 
 #: Options that do not change a result, or of which the run records what they became: the variant is
@@ -30,7 +29,7 @@ def read_provenance(path: str | Path) -> Provenance | None:
     Parameters
     ----------
     path : path
-        GeoTIFF or Zarr store that `fuse_to_file` wrote.
+        GeoTIFF or Zarr store that `fuse_to_file` or `write_dataset` wrote.
 
     Returns
     -------
@@ -40,9 +39,9 @@ def read_provenance(path: str | Path) -> Provenance | None:
     try:
         if Path(path).suffix.lower() in GEOTIFF_SUFFIXES:
             with rasterio.open(path) as file:
-                text = file.tags().get(PROVENANCE_TAG)
+                text = file.tags().get(PROVENANCE.upper())
         else:
-            text = zarr.open_group(path, mode="r").attrs.get("emrdiff_provenance")
+            text = zarr.open_group(path, mode="r").attrs.get(PROVENANCE)
         return None if text is None else Provenance.from_json(str(text))
     except Exception:  # rasterio, zarr, json: all say that this is something else
         return None

@@ -118,7 +118,7 @@ def test_fusion_measures_it_and_says_so():
 
     def error(**options):
         result = fuse(hsi, msi, **method, **options)
-        told = json.loads(result.attrs["provenance"])["parameters"]
+        told = json.loads(result.attrs["emrdiff_provenance"])["parameters"]
         return np.sqrt(np.mean((result["image"].values - cube) ** 2)), told
 
     measured, told = error()
