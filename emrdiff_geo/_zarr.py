@@ -13,15 +13,7 @@ from odc.geo.xr import xr_coords
 from zarr.codecs import BloscCodec, BloscShuffle
 
 from ._layout import RasterLayout
-from .metadata import (
-    BAND_ATTRS,
-    FWHM_ATTRS,
-    GOOD_BAND_ATTRS,
-    PROVENANCE,
-    WAVELENGTH_ATTRS,
-    axis_attrs,
-    zarr_convention_attrs,
-)
+from .metadata import PROVENANCE, axis_attrs, band_coords, zarr_convention_attrs
 
 IMAGE = "image"
 GRID_MAPPING = "spatial_ref"
@@ -108,13 +100,7 @@ def _encoding(layout: RasterLayout) -> dict[str, Any]:
 
 def _coords(layout: RasterLayout) -> dict[Any, Any]:
     bands, height, width = layout.shape
-    coords: dict[Any, Any] = {"band": ("band", np.arange(1, bands + 1), dict(BAND_ATTRS))}
-    if layout.wavelength_nm is not None:
-        coords["wavelength"] = ("band", layout.wavelength_nm, dict(WAVELENGTH_ATTRS))
-    if layout.fwhm_nm is not None:
-        coords["fwhm"] = ("band", layout.fwhm_nm, dict(FWHM_ATTRS))
-    if layout.good is not None:
-        coords["good_band"] = ("band", layout.good, dict(GOOD_BAND_ATTRS))
+    coords: dict[Any, Any] = {**band_coords(bands, layout)}
     if layout.geobox is None:
         return coords | {"y": ("y", np.arange(height)), "x": ("x", np.arange(width))}
     grid = dict(xr_coords(layout.geobox, crs_coord_name=GRID_MAPPING, dims=("y", "x")))

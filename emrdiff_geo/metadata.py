@@ -25,14 +25,14 @@ LIBRARIES = ("numpy", "scipy", "torch", "rasterio", "zarr")
 #: Attribute of Datasets and Zarr groups, and in capitals tag of GeoTIFFs: the provenance as JSON.
 PROVENANCE = "emrdiff_provenance"
 
-WAVELENGTH_ATTRS = {
+_WAVELENGTH_ATTRS = {
     "units": "nm",
     "standard_name": "radiation_wavelength",
     "long_name": "centre wavelength",
 }
-FWHM_ATTRS = {"units": "nm", "long_name": "full width at half maximum of the band's response"}
-GOOD_BAND_ATTRS = {"long_name": "band is usable (false: marked bad in the source)"}
-BAND_ATTRS = {"long_name": "band number, counted from 1"}
+_FWHM_ATTRS = {"units": "nm", "long_name": "full width at half maximum of the band's response"}
+_GOOD_BAND_ATTRS = {"long_name": "band is usable (false: marked bad in the source)"}
+_BAND_ATTRS = {"long_name": "band number, counted from 1"}
 
 _SPATIAL_CONVENTION = {
     "uuid": "689b58e2-cf7b-45e0-9fff-9cfc0883d6b4",
@@ -158,6 +158,28 @@ def file_name(source: str | PurePath) -> str:
     elif subdataset := re.match(r"[A-Z][A-Z0-9_]+:(.*[\\/][^:]*):[^\\/]*$", text):
         text = subdataset.group(1)
     return re.split(r"[\\/]", text.rstrip("\\/"))[-1]
+
+
+def band_coords(count: int, bands: Bands) -> dict[str, tuple[str, NDArray[Any], dict[str, str]]]:
+    """Return the coordinates along the bands of an image, those that are known, for xarray.
+
+    Parameters
+    ----------
+    count : int
+        Number of bands.
+    bands : Bands
+    """
+    known = {
+        "band": (np.arange(1, count + 1), _BAND_ATTRS),
+        "wavelength": (bands.wavelength_nm, _WAVELENGTH_ATTRS),
+        "fwhm": (bands.fwhm_nm, _FWHM_ATTRS),
+        "good_band": (bands.good, _GOOD_BAND_ATTRS),
+    }
+    return {
+        name: ("band", values, dict(attrs))
+        for name, (values, attrs) in known.items()
+        if values is not None
+    }
 
 
 def band_descriptions(wavelength_nm: ArrayLike | None, count: int | None = None) -> list[str]:

@@ -258,6 +258,17 @@ def test_an_image_that_xarray_has_opened_is_an_input_too(scene, tmp_path):
         fuse_to_file(hsi, xr.open_zarr(kept), kept, method="bicubic", overwrite=True)
 
 
+def test_a_lazy_result_says_of_its_bands_what_a_file_says(scene, tmp_path):
+    hsi, msi, _ = scene
+    fused = fuse(hsi, msi, method="bicubic")
+    kept = xr.open_zarr(fuse_to_file(hsi, msi, tmp_path / "out.zarr", method="bicubic"))
+    names = {"band", "wavelength", "fwhm", "good_band"} & set(kept.coords)
+    assert {"band", "wavelength", "good_band"} <= names == names & set(fused.coords)
+    for name in names:
+        assert fused[name].attrs == kept[name].attrs
+        assert fused[name].attrs["long_name"]
+
+
 @pytest.mark.parametrize("suffix", ["tif", "zarr"])
 def test_a_lazy_result_that_is_written_tells_how_it_was_made(scene, tmp_path, suffix):
     hsi, msi, _ = scene
