@@ -20,11 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._claim import Claim, partial_folder
+from ._json import plain
 from ._layout import RasterLayout, encode
 from ._output import as_output_error, check_output
 from .errors import OutputError, ResumeError, WriteError
 from .fingerprint import differences
-from .journal import Corner, Journal, Record, plain, read_journal, seal
+from .journal import Corner, Journal, Record, read_journal, seal
 
 logger = logging.getLogger(__name__)
 
@@ -294,7 +295,10 @@ class GatheringSink(ABC):
 def _with(fingerprint: Mapping[str, Any], layout: RasterLayout) -> dict[str, Any]:
     """Fingerprint with what the sink itself does to the values."""
     form = {"dtype": layout.dtype, "nodata": str(layout.nodata), "chunks": layout.chunks}
-    return plain({**fingerprint, **form, "scale": layout.scale, "offset": layout.offset})
+    found: dict[str, Any] = plain(
+        {**fingerprint, **form, "scale": layout.scale, "offset": layout.offset}
+    )
+    return found
 
 
 def _count(record: Record) -> str:

@@ -135,12 +135,6 @@ class Journal:
             self._file = -1
 
 
-def plain(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
-    """Fingerprint as it comes back from a journal: lists for tuples."""
-    found: dict[str, Any] = json.loads(json.dumps(dict(fingerprint)))
-    return found
-
-
 def _entry(at: Corner, found: Seal) -> bytes:
     return _line({"at": list(at), "size": found.size, "crc32": found.crc32})
 

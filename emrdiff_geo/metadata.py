@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from odc.geo.geobox import GeoBox
 
+from ._json import plain
+
 DISTRIBUTION = "emrdiff-geo"
 # The libraries whose version can change a pixel or the form of the file.
 LIBRARIES = ("numpy", "scipy", "torch", "rasterio", "zarr")
@@ -322,24 +324,11 @@ def _number(value: float) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Turn `value` into JSON types; paths lose their folders, NaN and infinities become text."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, (set, frozenset)):
-        return sorted((_plain(entry) for entry in value), key=str)
-    if isinstance(value, PurePath):
-        return value.name
-    if isinstance(value, str):
-        absolute = PurePosixPath(value).is_absolute() or PureWindowsPath(value).is_absolute()
-        return file_name(value) if absolute else value
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if value is None or isinstance(value, (bool, int, float)):
-        return value
-    return str(value)
+    """Turn `value` into JSON types; paths lose their folders."""
+    return plain(value, _without_folder)
+
+
+def _without_folder(value: Any) -> str:
+    text = value.name if isinstance(value, PurePath) else str(value)
+    absolute = PurePosixPath(text).is_absolute() or PureWindowsPath(text).is_absolute()
+    return file_name(text) if absolute else text

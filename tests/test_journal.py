@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emrdiff_geo.journal import Journal, Record, Seal, plain, read_journal, seal
+from emrdiff_geo.journal import Journal, Record, Seal, read_journal, seal
 
 
 def test_a_journal_says_what_was_added(tmp_path):
     path = tmp_path / "journal"
     assert read_journal(path) is None
-    fingerprint = plain({"seed": 0, "wavelengths": (400.0, 900.0)})
+    fingerprint = {"seed": 0, "wavelengths": [400.0, 900.0]}
     journal = Journal(path, Record(fingerprint, keep=True))
     assert read_journal(path) == Record(fingerprint, True)
     journal.add((0, 64), Seal(10, 20))
