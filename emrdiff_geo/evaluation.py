@@ -18,11 +18,12 @@ from .consistency import Consistency
 from .degrade import Degradation
 from .errors import GridError, InputError
 from .grid import Pair, geobox_of, pair_scenes
-from .metrics import as_readable, block_side, blocks, measure
+from .metrics import as_readable, block_side, measure
 from .optics import AUTO, describe
 from .pair_consistency import pair_consistency, psf_between
 from .readers import as_image
 from .resample import PixelMap
+from .windows import blocks
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
@@ -137,7 +136,7 @@ def simulate(
         rng = np.random.default_rng(seed)
         for part in (low, high):
             _add_noise(part, snr_db, rng)
-    coarse = None if box is None else _coarse(box, optics.ratio)
+    coarse = None if box is None else box.zoom_out(optics.ratio)
     msi_bands = BandInfo(sensor.centers_nm[kept], sensor.fwhm_nm[kept], np.ones(len(kept), bool))
     name = (hsi.attrs if isinstance(hsi, xr.Dataset) else {}).get("source")
     return Simulated(
@@ -241,11 +240,6 @@ def _cropped(image: xr.DataArray, ratio: int) -> tuple[xr.DataArray, GeoBox | No
         logger.info("cropped from %d x %d to %d x %d pixels", height, width, *size)
     cut = None if box is None else GeoBox(size, box.affine, box.crs)
     return image[:, : size[0], : size[1]], cut
-
-
-def _coarse(box: GeoBox, ratio: int) -> GeoBox:
-    height, width = box.shape
-    return GeoBox((height // ratio, width // ratio), box.affine * Affine.scale(ratio), box.crs)
 
 
 def _hsi_bands(image: xr.DataArray, by_rank: tuple[float, float] | None) -> BandInfo:
