@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 import xarray as xr
+from published_protocol import bicubic_down
 from scenes import pair
 
-from emrdiff_geo.degrade import Degradation, bicubic_down
+from emrdiff_geo.degrade import Degradation
 from emrdiff_geo.errors import InputError
 from emrdiff_geo.fusion import fuse
 from emrdiff_geo.grid import pair_scenes
