@@ -219,7 +219,7 @@ def _by_the_clock(tell: Progress, seconds: int) -> Callable[..., None]:
     def told(step: int, steps: int, loss: float, metrics: Mapping[str, float] | None) -> None:
         nonlocal text
         if metrics:
-            text = f"adapting: {metrics['psnr']:.2f} dB on the part held out"
+            text = f"adapting: {metrics['psnr']:.2f} dB on the degraded scene"
         # Not the end: the last validation may take longer than planned.
         done = min(total - 1, int(time.monotonic() - started))
         tell(ProgressEvent("adapt", done, total, text))
@@ -266,7 +266,7 @@ def closing_lines(found: Mapping[str, Any]) -> list[str]:
     if learned := found["adaptation"]:
         change = f"{learned['before']:.2f} to {learned['after']:.2f} dB"
         kept = "" if learned["adapted"] else ", too little: the weights stayed as they were"
-        lines = [f"Adaptation, {learned['steps']} steps: {change} on the part held out{kept}."]
+        lines = [f"Adaptation, {learned['steps']} steps: {change} when rehearsed{kept}."]
     return lines + [f"{what:11} {path}" for what, path in found["files"].items()]
 
 
