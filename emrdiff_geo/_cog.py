@@ -29,13 +29,12 @@ from rasterio.windows import Window
 
 from ._layout import RasterLayout
 from ._machine import cores
-from .errors import OutputError
-from .metadata import band_descriptions, band_tags, imagery_tags
+from .errors import WriteError
+from .metadata import PROVENANCE, band_descriptions, band_tags, imagery_tags
 
 BLOCK = 256
 CACHE_BYTES = 128 * 2**20
 WINDOW_BYTES = 128 * 2**20
-PROVENANCE_TAG = "EMRDIFF_PROVENANCE"
 
 
 @contextmanager
@@ -173,7 +172,7 @@ def _write_metadata(dataset: Any, layout: RasterLayout) -> None:
     if layout.provenance is not None:
         dataset.update_tags(
             TIFFTAG_SOFTWARE=f"{layout.provenance.software} {layout.provenance.version}",
-            **{PROVENANCE_TAG: layout.provenance.to_json()},
+            **{PROVENANCE.upper(): layout.provenance.to_json()},
         )
     if layout.scaled:
         dataset.scales = [layout.scale] * count
@@ -198,7 +197,7 @@ def _check_complete(path: Path, overviews: int) -> None:
         options = {} if level < 0 else {"overview_level": level}
         with rasterio.open(path, **options) as dataset:
             if _end_of_blocks(dataset) > size:
-                raise OutputError(
+                raise WriteError(
                     f"{path.name} came out incomplete, probably because the disk is full: free "
                     "some space or choose another folder"
                 )

@@ -1,7 +1,7 @@
 """The folder beside a result in which its regions are gathered, and which outlives an interruption.
 
-Inside are the array of the regions, a marker that is locked while a run uses the folder, and the
-journal of the finished regions.
+Inside are the array of the regions, the journal of the finished ones, and what keeps other runs out
+while one uses the folder.
 """
 
 from __future__ import annotations
@@ -9,34 +9,25 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from math import ceil
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ._claim import Claim, partial_folder
+from ._json import plain
 from ._layout import RasterLayout, encode
-from ._output import as_output_error, check_output, remove
+from ._output import as_output_error, check_output
 from .differences import differences
-from .errors import OutputError, ResumeError
-from .journal import Corner, Journal, Record, plain, read_journal, seal
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from .errors import OutputError, ResumeError, WriteError
+from .journal import Corner, Journal, Record, read_journal, seal
 
 logger = logging.getLogger(__name__)
-
-
-def partial_folder(path: Path) -> Path:
-    """Where the regions of the result at `path` are gathered."""
-    return path.parent / f".{path.name}.partial"
 
 
 def check_leftover(path: str | Path, *, resume: bool, overwrite: bool) -> None:
@@ -73,14 +64,14 @@ class GatheringSink(ABC):
         self.overwrite = overwrite
         self.finished: frozenset[Corner] = frozenset()
         self._partial = partial_folder(path)
-        self._marker = self._partial / "in-progress"
-        self._lock: BinaryIO | None = None
+        self._claim: Claim | None = None
         self._journal: Journal | None = None
         self._array: Any = None
         self._open = self._clipped = False
         record = None if fingerprint is None else Record(_with(fingerprint, layout), resume)
         try:
             with as_output_error(path):
+                self._claim = Claim(path)
                 if not self._take_over(record):
                     self._begin(record)
         except BaseException:
@@ -147,16 +138,13 @@ class GatheringSink(ABC):
         self.assemble()
         with as_output_error(self.path):
             self._publish()
-            self._let_go()
-            remove(self._partial)
+            self._leave(discard=True)
         self._open = False
 
     def abort(self) -> None:
-        self._let_go()
-        if self._open:
-            self._open = False
-            if not self._kept():
-                shutil.rmtree(self._partial, ignore_errors=True)
+        begun, self._open = self._open, False
+        with contextlib.suppress(OSError):
+            self._leave(discard=begun and not self._kept())
 
     def __enter__(self) -> Self:
         return self
@@ -179,17 +167,14 @@ class GatheringSink(ABC):
                 error.add_note(f"{_count(kept)} kept: run the same again to continue")
 
     def __getstate__(self) -> dict[str, Any]:
-        # The folder's lock and journal are with the process that opened the sink.
-        return {**self.__dict__, "_lock": None, "_journal": None}
+        # The journal is with the process that opened the sink.
+        return {**self.__dict__, "_journal": None}
 
     def _begin(self, record: Record | None) -> None:
         """Start from nothing."""
-        self._let_go()
-        remove(self._partial)
-        self._partial.mkdir()
+        assert self._claim is not None
         self._open = True
-        self._marker.touch()
-        self._lock = _locked(self._marker, self.path)
+        self._claim.empty()
         self._array = self._create()
         if record is not None:
             self._journal = Journal(self._partial / "journal", record)
@@ -197,12 +182,9 @@ class GatheringSink(ABC):
     def _take_over(self, record: Record | None) -> bool:
         """Go on where an earlier run of the same fingerprint ended, if that is wanted."""
         resume = record is not None and record.keep
-        left = None
-        if self._marker.exists():
-            self._lock = _locked(self._marker, self.path)
-            check_leftover(self.path, resume=resume, overwrite=self.overwrite)
-            self._put_back()
-            left = read_journal(self._partial / "journal")
+        check_leftover(self.path, resume=resume, overwrite=self.overwrite)
+        self._put_back()
+        left = read_journal(self._partial / "journal")
         if record is None or not resume:
             if left is not None and left.tiles:
                 logger.info("An interrupted run is discarded, of which %s done.", _count(left))
@@ -271,20 +253,25 @@ class GatheringSink(ABC):
         """What outlives this sink when it is not closed."""
         record = self._journal.record if self._journal is not None else None
         kept = record is not None and record.keep and bool(record.tiles)
-        return record if kept and not self._open and self._marker.exists() else None
+        return record if kept and not self._open and self._is_there() else None
 
-    def _let_go(self) -> None:
+    def _leave(self, *, discard: bool) -> None:
+        """Let go of the folder, which is removed before others may have it."""
         if self._journal is not None:
             with contextlib.suppress(OSError):
                 self._journal.close()
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        if self._claim is not None:
+            if discard:
+                self._claim.discard()
+            self._claim.release()
+
+    def _is_there(self) -> bool:
+        return self._claim is not None and self._claim.is_there()
 
     def _check_alive(self) -> None:
         """Zarr would make a removed folder anew, without the regions that were in it."""
-        if not self._marker.exists():
-            raise OutputError(
+        if not self._is_there():
+            raise WriteError(
                 f"{self._partial} was removed while {self.path.name} was being written: start "
                 "again and leave it alone"
             )
@@ -305,26 +292,13 @@ class GatheringSink(ABC):
                 )
 
 
-def _locked(marker: Path, path: Path) -> BinaryIO:
-    """Hold a folder for this process until the file that is returned is closed, or it dies."""
-    file = open(marker, "rb")  # noqa: SIM115  (to be closed by the caller)
-    try:
-        if fcntl is not None:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise OutputError(
-            f"{path} is being written by another run: wait for it, or choose another name"
-        ) from None
-    except OSError:
-        pass  # a file system without locks
-    return file
-
-
 def _with(fingerprint: Mapping[str, Any], layout: RasterLayout) -> dict[str, Any]:
     """Fingerprint with what the sink itself does to the values."""
     form = {"dtype": layout.dtype, "nodata": str(layout.nodata), "chunks": layout.chunks}
-    return plain({**fingerprint, **form, "scale": layout.scale, "offset": layout.offset})
+    found: dict[str, Any] = plain(
+        {**fingerprint, **form, "scale": layout.scale, "offset": layout.offset}
+    )
+    return found
 
 
 def _count(record: Record) -> str:

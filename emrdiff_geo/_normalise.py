@@ -14,17 +14,18 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 from pyproj import CRS
 
+from ._bands import BandInfo
 from ._raster import chunk_shape, decode
 from ._wavelengths import (
     FWHM_NAMES,
     GOOD_NAMES,
     WAVELENGTH_NAMES,
-    BandTable,
     Place,
     band_table,
     place_of_names,
 )
 from .errors import InputError
+from .metadata import band_coords
 
 logger = logging.getLogger(__name__)
 
@@ -67,14 +68,14 @@ def normalise(
 
 
 def make_image(
-    data: Any, table: BandTable, coords: Mapping[Hashable, Any] | None = None
+    data: Any, bands: BandInfo, coords: Mapping[Hashable, Any] | None = None
 ) -> xr.DataArray:
-    """Put pixels, band table and grid together.
+    """Put pixels, bands and grid together.
 
     Parameters
     ----------
     data : array, (band, y, x) float32
-    table : BandTable
+    bands : BandInfo
         Wavelengths, widths and quality of the bands.
     coords : mapping, optional
         Coordinates ``y``, ``x`` and, with a CRS, ``spatial_ref``; by default pixel indices.
@@ -84,14 +85,7 @@ def make_image(
     xr.DataArray named "image"
     """
     count, height, width = data.shape
-    all_coords: dict[Hashable, Any] = {"band": np.arange(1, count + 1)}
-    if table.wavelength is not None:
-        attrs = {"units": "nm", "standard_name": "radiation_wavelength"}
-        all_coords["wavelength"] = ("band", table.wavelength, attrs)
-    if table.fwhm is not None:
-        attrs = {"units": "nm", "long_name": "full width at half maximum"}
-        all_coords["fwhm"] = ("band", table.fwhm, attrs)
-    all_coords["good_band"] = ("band", table.good)
+    all_coords: dict[Hashable, Any] = {**band_coords(count, bands)}
     all_coords |= dict(coords or {"y": np.arange(height), "x": np.arange(width)})
     image = xr.DataArray(data, coords=all_coords, dims=("band", "y", "x"), name=IMAGE)
     if "spatial_ref" in all_coords:

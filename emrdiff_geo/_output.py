@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import xarray as xr
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 
-from .errors import OutputError
+from .errors import OutputError, WriteError
 
 GEOTIFF_SUFFIXES = (".tif", ".tiff")
 ZARR_SUFFIXES = (".zarr",)
@@ -71,17 +72,26 @@ def check_no_input(path: str | Path, *inputs: Any) -> None:
     path : path
         Of the result.
     inputs : path, xr.Dataset or xr.DataArray
-        An image counts as the file that xarray read it from, where its encoding names that.
+        An image counts as the file that its encoding names, and as those that the readers of this
+        package put into its dask graph. What was computed from another lazy image is not known.
 
     Raises
     ------
     OutputError
         If the result would replace an input, or a store that holds one.
     """
-    for given in inputs:
-        source = getattr(given, "encoding", {}).get("source") or given
-        if isinstance(source, str | Path) and os.path.exists(path) and _is_within(source, path):
+    if not os.path.exists(path):
+        return
+    for source in (source for given in inputs for source in _sources(given)):
+        if isinstance(source, str | Path) and _is_within(source, path):
             raise OutputError(f"{path} is an input: give the result another name")
+
+
+def _sources(given: Any) -> Iterator[Any]:
+    yield getattr(given, "encoding", {}).get("source") or given
+    if isinstance(given, xr.Dataset | xr.DataArray):
+        for task in (given.__dask_graph__() or {}).values():
+            yield getattr(task, "path", None)
 
 
 def _is_within(file: str | Path, folder: str | Path) -> bool:
@@ -95,7 +105,7 @@ def as_output_error(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RasterioError, CPLE_BaseError) as error:
-        raise OutputError(_failure(path, error)) from error
+        raise WriteError(_failure(path, error)) from error
 
 
 def _failure(path: Path, error: Exception) -> str:

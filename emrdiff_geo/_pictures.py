@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from .degrade import Degradation
 from .errors import InputError
-from .metrics import as_readable, block_side, blocks, spectral_angle
+from .metrics import as_readable, block_side, spectral_angle
 from .sources import ArraySource
+from .windows import blocks
 
 Array = NDArray[np.floating]
 

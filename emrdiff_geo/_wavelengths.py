@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ._bands import BandInfo
 from .errors import InputError, SpectralError
 from .spectral import fwhm_nm, wavelengths_nm
 
@@ -39,25 +40,6 @@ _NUMBER_AND_UNIT = re.compile(
 )
 
 
-@dataclass(frozen=True, eq=False)
-class BandTable:
-    """What is known of an image's bands.
-
-    Attributes
-    ----------
-    wavelength : ndarray, (B,) float64, or None
-        Band centres, nm; NaN for a band without one; None where no band has one.
-    fwhm : ndarray, (B,) float64, or None
-        Full widths at half maximum, nm.
-    good : ndarray, (B,) bool
-        False for bands that are marked as bad.
-    """
-
-    wavelength: Floats | None
-    fwhm: Floats | None
-    good: NDArray[np.bool_]
-
-
 @dataclass(frozen=True)
 class Place:
     """Figures of all bands from one place of a file: text or numbers, None where absent."""
@@ -75,7 +57,7 @@ def band_table(
     wavelengths: ArrayLike | None = None,
     fwhm: ArrayLike | None = None,
     name: str = "The image",
-) -> BandTable:
+) -> BandInfo:
     """Merge what several places say: the first one that knows a band wins.
 
     Figures of the file that are no optical wavelengths are ignored, with a warning.
@@ -114,7 +96,7 @@ def band_table(
         widths = _widths(places, centers, fwhm, name, problems)
     for problem in dict.fromkeys(problems):  # several places may say the same
         logger.warning("%s: what it says of its bands is ignored. %s", name, problem)
-    return BandTable(_if_any(centers), _if_any(widths), usable)
+    return BandInfo(_if_any(centers), _if_any(widths), usable)
 
 
 def _if_any(values: Floats) -> Floats | None:

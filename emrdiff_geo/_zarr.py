@@ -13,14 +13,7 @@ from odc.geo.xr import xr_coords
 from zarr.codecs import BloscCodec, BloscShuffle
 
 from ._layout import RasterLayout
-from .metadata import (
-    BAND_ATTRS,
-    FWHM_ATTRS,
-    GOOD_BAND_ATTRS,
-    WAVELENGTH_ATTRS,
-    axis_attrs,
-    zarr_convention_attrs,
-)
+from .metadata import PROVENANCE, axis_attrs, band_coords, zarr_convention_attrs
 
 IMAGE = "image"
 GRID_MAPPING = "spatial_ref"
@@ -107,13 +100,7 @@ def _encoding(layout: RasterLayout) -> dict[str, Any]:
 
 def _coords(layout: RasterLayout) -> dict[Any, Any]:
     bands, height, width = layout.shape
-    coords: dict[Any, Any] = {"band": ("band", np.arange(1, bands + 1), dict(BAND_ATTRS))}
-    if layout.wavelength_nm is not None:
-        coords["wavelength"] = ("band", layout.wavelength_nm, dict(WAVELENGTH_ATTRS))
-    if layout.fwhm_nm is not None:
-        coords["fwhm"] = ("band", layout.fwhm_nm, dict(FWHM_ATTRS))
-    if layout.good is not None:
-        coords["good_band"] = ("band", layout.good, dict(GOOD_BAND_ATTRS))
+    coords: dict[Any, Any] = {**band_coords(bands, layout)}
     if layout.geobox is None:
         return coords | {"y": ("y", np.arange(height)), "x": ("x", np.arange(width))}
     grid = dict(xr_coords(layout.geobox, crs_coord_name=GRID_MAPPING, dims=("y", "x")))
@@ -126,5 +113,5 @@ def _attrs(layout: RasterLayout) -> dict[str, Any]:
     attrs = {"Conventions": "CF-1.11", **zarr_convention_attrs(layout.geobox, layout.shape[1:])}
     if layout.provenance is not None:
         # Text, not a nested object: netCDF attributes cannot nest, and users convert.
-        attrs["emrdiff_provenance"] = layout.provenance.to_json()
+        attrs[PROVENANCE] = layout.provenance.to_json()
     return attrs

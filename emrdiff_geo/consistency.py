@@ -22,14 +22,13 @@ from emrdiff_geo.degrade import Degradation
 from emrdiff_geo.errors import InputError
 from emrdiff_geo.metrics import (
     PairMoments,
-    Window,
     as_readable,
     block_side,
-    blocks,
     spectral_angle,
 )
 from emrdiff_geo.moments import Moments
 from emrdiff_geo.sources import WindowSource
+from emrdiff_geo.windows import Window, blocks
 
 Array = NDArray[np.floating]
 

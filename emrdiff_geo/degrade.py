@@ -12,7 +12,6 @@ outer edges, and no operator shifts the image.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -35,16 +34,11 @@ def cubic(x: ArrayLike, a: float = -0.5) -> NDArray[np.float64]:
     return np.where(t <= 1, near, np.where(t < 2, far, 0.0))
 
 
-def gaussian_kernel_3x3(sigma: float = 2.0) -> NDArray[np.float64]:
-    """The paper's blur kernel: (3, 3), a Gaussian of `sigma` fine pixels cut at one pixel, sum 1.
-
-    Being a product of two 3-tap kernels it equals MATLAB's ``fspecial('gaussian', 3, sigma)``.
-    """
-    taps = _gaussian_3(sigma)
-    return np.outer(taps, taps)
-
-
 def _gaussian_3(sigma: float = 2.0) -> NDArray[np.float64]:
+    """The paper's blur along one axis: a Gaussian of `sigma` fine pixels cut at one pixel, sum 1.
+
+    Along both it equals MATLAB's ``fspecial('gaussian', 3, sigma)``.
+    """
     taps = np.exp(-(np.array([-1.0, 0.0, 1.0]) ** 2) / (2 * sigma**2))
     return taps / taps.sum()
 
@@ -98,23 +92,6 @@ def _decimate_taps(n_lr: int, ratio: int, kernel: NDArray[np.float64]) -> Taps:
 def _as_float(x: ArrayLike) -> NDArray[np.floating]:
     x = np.asarray(x)
     return x if x.dtype in (np.float32, np.float64) else x.astype(np.float64)
-
-
-def blur_3x3(x: ArrayLike, sigma: float = 2.0) -> NDArray[np.floating]:
-    """Blur the last two axes with :func:`gaussian_kernel_3x3`, borders mirrored (c b | a b c)."""
-    x = _as_float(x)
-    for axis in (-2, -1):
-        x = _blur_taps(x.shape[axis], _gaussian_3(sigma), "mirror").apply(x, axis)
-    return x
-
-
-def bicubic_down(x: ArrayLike, ratio: int) -> NDArray[np.floating]:
-    """Antialiased bicubic reduction of the last two axes, a = -0.5, as MATLAB's ``imresize``."""
-    x = _as_float(x)
-    for axis in (-2, -1):
-        n_lr = _coarse_length(x.shape[axis], ratio)
-        x = _resize_taps(n_lr, x.shape[axis], -0.5, "symmetric").apply(x, axis)
-    return x
 
 
 def bicubic_up(x: ArrayLike, ratio: int, a: float = -0.75) -> NDArray[np.floating]:
@@ -250,27 +227,15 @@ class Degradation:
         valid : (H, W) or the shape of `x`; where `x` is finite if not given.
         min_weight : share of the PSF that has to fall on valid pixels, 0..1.
         """
-        return _masked(self.down, x, valid, min_weight)
-
-    def up_masked(
-        self, x: ArrayLike, valid: NDArray[np.bool_] | None = None, min_weight: float = 0.5
-    ) -> NDArray[np.floating]:
-        """:meth:`up` over valid pixels only, linear so that all weights are positive."""
-        return _masked(lambda a: self.up(a, "linear"), x, valid, min_weight)
-
-
-def _masked(
-    operator: Callable, x: ArrayLike, valid: NDArray[np.bool_] | None, min_weight: float
-) -> NDArray[np.floating]:
-    x = _as_float(x)
-    valid = np.isfinite(x) if valid is None else valid & np.isfinite(x)
-    if valid.ndim == 3 and (valid == valid[:1]).all():
-        valid = valid[0]  # nodata shared by all bands, as nearly always: one weight map
-    weight = operator(valid.astype(x.dtype))
-    total = operator(np.where(valid, x, x.dtype.type(0)))
-    # Rounding may leave 0.49999994 of a half.
-    enough = weight >= max(min_weight - 1e-6, 1e-3)
-    return np.where(enough, total / np.where(enough, weight, 1), np.nan).astype(x.dtype)
+        x = _as_float(x)
+        valid = np.isfinite(x) if valid is None else valid & np.isfinite(x)
+        if valid.ndim == 3 and (valid == valid[:1]).all():
+            valid = valid[0]  # nodata shared by all bands, as nearly always: one weight map
+        weight = self.down(valid.astype(x.dtype))
+        total = self.down(np.where(valid, x, x.dtype.type(0)))
+        # Rounding may leave 0.49999994 of a half.
+        enough = weight >= max(min_weight - 1e-6, 1e-3)
+        return np.where(enough, total / np.where(enough, weight, 1), np.nan).astype(x.dtype)
 
 
 def _one_or_two(value: ArrayLike, name: str, limit: float) -> float | tuple[float, float]:

@@ -20,7 +20,8 @@ import xarray as xr
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-from ._normalise import grid_coords
+from ._bands import BandInfo
+from ._normalise import grid_coords, make_image
 from .errors import InputError, OutputError
 from .evaluation import evaluate
 from .fusion import ProgressEvent, fuse, fuse_to_file
@@ -69,17 +70,9 @@ def indian_pines() -> xr.Dataset:
     scene = load_indian_pines()
     cube = np.moveaxis(np.asarray(scene["tensor"], np.float32), -1, 0)
     box = GeoBox(cube.shape[1:], Affine(PIXEL, 0, CORNER[0], 0, -PIXEL, CORNER[1]), CRS)
-    nm = {"units": "nm"}
     centres = _without_misprints(np.asarray(scene["ticks"][1], np.float64))
-    coords = {
-        "band": np.arange(1, len(cube) + 1),
-        "wavelength": ("band", centres, {**nm, "standard_name": "radiation_wavelength"}),
-        "fwhm": ("band", np.full(len(cube), FWHM), nm),
-        "good_band": ("band", np.ones(len(cube), bool)),
-        **grid_coords(box),
-    }
-    attrs = {"grid_mapping": "spatial_ref"}
-    image = xr.DataArray(cube, dims=("band", "y", "x"), coords=coords, attrs=attrs)
+    bands = BandInfo(centres, np.full(len(cube), FWHM), np.ones(len(cube), bool))
+    image = make_image(cube, bands, grid_coords(box))
     return image.to_dataset(name="image").assign_attrs(source="indian_pines")
 
 
@@ -226,7 +219,7 @@ def _by_the_clock(tell: Progress, seconds: int) -> Callable[..., None]:
     def told(step: int, steps: int, loss: float, metrics: Mapping[str, float] | None) -> None:
         nonlocal text
         if metrics:
-            text = f"adapting: {metrics['psnr']:.2f} dB on the part held out"
+            text = f"adapting: {metrics['psnr']:.2f} dB on the degraded scene"
         # Not the end: the last validation may take longer than planned.
         done = min(total - 1, int(time.monotonic() - started))
         tell(ProgressEvent("adapt", done, total, text))
@@ -273,7 +266,7 @@ def closing_lines(found: Mapping[str, Any]) -> list[str]:
     if learned := found["adaptation"]:
         change = f"{learned['before']:.2f} to {learned['after']:.2f} dB"
         kept = "" if learned["adapted"] else ", too little: the weights stayed as they were"
-        lines = [f"Adaptation, {learned['steps']} steps: {change} on the part held out{kept}."]
+        lines = [f"Adaptation, {learned['steps']} steps: {change} when rehearsed{kept}."]
     return lines + [f"{what:11} {path}" for what, path in found["files"].items()]
 
 

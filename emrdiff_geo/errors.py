@@ -33,6 +33,10 @@ class OutputError(EmrdiffError):
     """A result cannot be written where the user asked."""
 
 
+class WriteError(OutputError):
+    """Writing failed though the user asked for nothing wrong: the disk, the folder, another run."""
+
+
 class ResumeError(OutputError):
     """An interrupted run cannot be continued as asked, or must not be discarded unasked."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -13,14 +12,18 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from ._bands import BandInfo
+from ._json import plain
 from .consistency import Consistency
 from .degrade import Degradation
 from .errors import GridError, InputError
-from .grid import BandInfo, Pair, geobox_of, pair_scenes
-from .metrics import as_readable, block_side, blocks, measure
+from .grid import Pair, geobox_of, pair_scenes
+from .metrics import as_readable, block_side, measure
 from .optics import AUTO, describe
 from .pair_consistency import pair_consistency, psf_between
+from .readers import as_image
 from .resample import PixelMap
+from .windows import blocks
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -87,7 +90,7 @@ class Evaluation:
         What is no number, such as the PSNR of a perfect result, becomes None.
         """
         wavelength = {} if self.wavelength_nm is None else {"wavelength_nm": self.wavelength_nm}
-        return _plain(
+        return plain(
             {
                 **self.metrics,
                 "ratio": self.ratio,
@@ -119,16 +122,6 @@ class Evaluation:
                 if key in values:
                     table.add_row(f"  {key.replace('_', ' ')}", _text(values[key]), unit, better)
         return table
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [_plain(item) for item in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if math.isfinite(value) else None
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def _text(value: float) -> str:
@@ -181,7 +174,7 @@ def evaluate(
     """
     if reference is None and hsi is None and msi is None:
         raise InputError("There is nothing to compare with; give a reference, the HSI or the MSI.")
-    fused = image_of(fused)
+    fused = as_image(fused)
     notes: list[str] = []
     pair = None
     if hsi is not None or msi is not None:
@@ -191,7 +184,7 @@ def evaluate(
     metrics: dict[str, float] = {}
     per_band: dict[str, NDArray[Any]] = {}
     if reference is not None:
-        metrics, per_band = _against(fused, image_of(reference), ratio, border, block, notes)
+        metrics, per_band = _against(fused, as_image(reference), ratio, border, block, notes)
     agreement = Consistency()
     if pair is not None:
         agreement = _agreement(fused, pair, msi is not None, response, psf, block, notes)
@@ -206,13 +199,6 @@ def evaluate(
         notes=tuple(notes),
         response=agreement.response,
     )
-
-
-def image_of(image: Any) -> xr.DataArray:
-    """A Dataset, DataArray or ndarray as a DataArray (band, y, x)."""
-    from .readers import as_image
-
-    return as_image(image)
 
 
 def _against(
@@ -326,8 +312,8 @@ def pair_on_grid(
     if hsi is None:
         raise InputError("The MSI alone says little; give the HSI too, to fit the response on.")
     whole = int(ratio) if ratio is not None and float(ratio).is_integer() else None
-    msi = fused if msi is None else image_of(msi)
-    hsi = image_of(hsi)
+    msi = fused if msi is None else as_image(msi)
+    hsi = as_image(hsi)
     box = geobox_of(fused, "fused image")
     located = geobox_of(msi, "MSI") is not None
     if box is None and located:

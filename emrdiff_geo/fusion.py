@@ -13,14 +13,14 @@ import rioxarray  # noqa: F401  (results promise the .rio accessor)
 import xarray as xr
 
 from ._layout import check_stored
-from ._normalise import grid_coords
+from ._normalise import IMAGE, grid_coords, make_image
 from ._process import give_back
 from .coregister import registered_pair
 from .errors import InputError
 from .execute import Progress, ProgressEvent, fuse_tiles
 from .fingerprint import fingerprint
 from .grid import pair_scenes
-from .metadata import Provenance
+from .metadata import PROVENANCE, Provenance
 from .optics import describe
 from .options import NAMED, NO_EFFECT, FusionOptions
 from .pipeline import Run, prepare_run
@@ -129,7 +129,7 @@ def fuse(hsi: ImageOrPath, msi: ImageOrPath, **options: Any) -> xr.Dataset:
         grid and CRS, cut to the area both share; NaN where either has no data. With the option
         uncertainty also ``uncertainty (band, y, x)``, the standard deviation of the error in the
         same units; compute both at once (``dask.compute``), for they share their tiles. The
-        attribute ``provenance`` is JSON.
+        attribute ``emrdiff_provenance`` is JSON.
 
     Raises
     ------
@@ -158,27 +158,14 @@ def _lazy_image(run: Run) -> da.Array:
 
 
 def _dataset(run: Run, image: da.Array, provenance: Provenance) -> xr.Dataset:
-    pair, bands = run.pair, run.pair.hsi_bands
-    coords: dict[str, Any] = {"band": np.arange(1, pair.n_hsi + 1)}
-    nm = {"units": "nm"}
-    if bands.wavelength_nm is not None:
-        attrs = {**nm, "standard_name": "radiation_wavelength"}
-        coords["wavelength"] = ("band", bands.wavelength_nm, attrs)
-    if bands.fwhm_nm is not None:
-        coords["fwhm"] = ("band", bands.fwhm_nm, nm)
-    coords["good_band"] = ("band", run.statistics.good)
-    attrs = {}
-    if pair.target is None:
-        coords |= {d: np.arange(n) for d, n in zip("yx", pair.shape, strict=True)}
-    else:
-        coords |= grid_coords(pair.target)
-        attrs["grid_mapping"] = "spatial_ref"
-    dims = ("band", "y", "x")
-    variables = {"image": (dims, image[: pair.n_hsi], attrs)}
+    pair = run.pair
+    bands = replace(pair.hsi_bands, good=run.statistics.good)
+    coords = None if pair.target is None else grid_coords(pair.target)
+    dataset = make_image(image[: pair.n_hsi], bands, coords).to_dataset(name=IMAGE)
     if run.options.uncertainty:
-        told = {**attrs, "long_name": "standard deviation of the error of image"}
-        variables["uncertainty"] = (dims, image[pair.n_hsi :], told)
-    return xr.Dataset(variables, coords, {"provenance": provenance.to_json()})
+        told = {**dataset[IMAGE].attrs, "long_name": "standard deviation of the error of image"}
+        dataset["uncertainty"] = (dataset[IMAGE].dims, image[pair.n_hsi :], told)
+    return dataset.assign_attrs({PROVENANCE: provenance.to_json()})
 
 
 def fuse_to_file(

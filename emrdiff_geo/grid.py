@@ -97,12 +97,6 @@ class Pair:
             return None
         return _shifted(self.target, -self.offset[0], -self.offset[1], self.hr_shape)
 
-    @property
-    def lr_geobox(self) -> GeoBox | None:
-        """Grid of the low-resolution pixels; None without CRS."""
-        frame = self.hr_geobox
-        return None if frame is None else _coarse(frame, self.ratio)
-
 
 def pair_scenes(
     hsi: xr.Dataset | xr.DataArray,
@@ -246,7 +240,7 @@ def _pair_grids(sources, boxes, bands, asked: int | None, target: GeoBox | None,
         left, right = seen_beyond((left, right), (c0, c1), (x.min(), x.max()), width, ratio)
     frame = _shifted(grid, top, left, (bottom - top, right - left))
 
-    hsi, resampled = _on_grid(sources[0], boxes[0], _coarse(frame, ratio), _edge(onto))
+    hsi, resampled = _on_grid(sources[0], boxes[0], frame.zoom_out(ratio), _edge(onto))
     msi, msi_resampled = _on_grid(sources[1], boxes[1], frame)
     notes = _grid_notes(boxes, frame, exact, ratio, resampled, msi_resampled)
     return Pair(
@@ -268,11 +262,6 @@ def _shifted(box: GeoBox, row: int, col: int, shape: tuple[int, int]) -> GeoBox:
     # A shift by nothing keeps the very numbers of the file
     affine = box.affine if (row, col) == (0, 0) else box.affine * Affine.translation(col, row)
     return GeoBox(shape, affine, box.crs)
-
-
-def _coarse(box: GeoBox, ratio: int) -> GeoBox:
-    shape = (box.shape[0] // ratio, box.shape[1] // ratio)
-    return GeoBox(shape, box.affine * Affine.scale(ratio), box.crs)
 
 
 def _edge(onto: PixelMap) -> float:
@@ -380,7 +369,7 @@ def _size_text(box: GeoBox) -> str:
 
 def _grid_notes(boxes, frame, exact, ratio, resampled, msi_resampled) -> list[str]:
     hsi, msi = (_size_text(box) for box in boxes)
-    coarse = _coarse(frame, ratio)
+    coarse = frame.zoom_out(ratio)
     notes = []
     if msi_resampled:
         notes.append(f"MSI {msi} resampled by area onto the target grid of {_size_text(frame)}.")

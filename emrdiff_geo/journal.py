@@ -117,10 +117,15 @@ class Journal:
 
     def add(self, at: Corner, found: Seal) -> None:
         """Add a finished tile; it has to be on the disk already."""
-        line = _entry(at, found)
-        if os.write(self._file, line) != len(line):
-            raise OSError("a line of the journal was cut off")
-        os.fsync(self._file)
+        whole = os.fstat(self._file).st_size
+        try:
+            _write(self._file, _entry(at, found))
+            os.fsync(self._file)
+        except BaseException:
+            # The next line must not run into what there is of this one.
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, whole)
+            raise
         self.record.tiles[at] = found
 
     def close(self) -> None:
@@ -130,18 +135,18 @@ class Journal:
             self._file = -1
 
 
-def plain(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
-    """Fingerprint as it comes back from a journal: lists for tuples."""
-    found: dict[str, Any] = json.loads(json.dumps(dict(fingerprint)))
-    return found
-
-
 def _entry(at: Corner, found: Seal) -> bytes:
     return _line({"at": list(at), "size": found.size, "crc32": found.crc32})
 
 
 def _line(entry: Mapping[str, Any]) -> bytes:
     return json.dumps(entry).encode("ascii") + b"\n"
+
+
+def _write(file: int, data: bytes) -> None:
+    """Write all of `data`; after a part of it the system says why there is no more."""
+    while data:
+        data = data[os.write(file, data) :]
 
 
 def _parsed(line: bytes) -> dict[str, Any]:

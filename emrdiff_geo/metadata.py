@@ -19,18 +19,22 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from odc.geo.geobox import GeoBox
 
+from ._json import plain
+
 DISTRIBUTION = "emrdiff-geo"
 # The libraries whose version can change a pixel or the form of the file.
 LIBRARIES = ("numpy", "scipy", "torch", "rasterio", "zarr")
+#: Attribute of Datasets and Zarr groups, and in capitals tag of GeoTIFFs: the provenance as JSON.
+PROVENANCE = "emrdiff_provenance"
 
-WAVELENGTH_ATTRS = {
+_WAVELENGTH_ATTRS = {
     "units": "nm",
     "standard_name": "radiation_wavelength",
     "long_name": "centre wavelength",
 }
-FWHM_ATTRS = {"units": "nm", "long_name": "full width at half maximum of the band's response"}
-GOOD_BAND_ATTRS = {"long_name": "band is usable (false: marked bad in the source)"}
-BAND_ATTRS = {"long_name": "band number, counted from 1"}
+_FWHM_ATTRS = {"units": "nm", "long_name": "full width at half maximum of the band's response"}
+_GOOD_BAND_ATTRS = {"long_name": "band is usable (false: marked bad in the source)"}
+_BAND_ATTRS = {"long_name": "band number, counted from 1"}
 
 _SPATIAL_CONVENTION = {
     "uuid": "689b58e2-cf7b-45e0-9fff-9cfc0883d6b4",
@@ -53,7 +57,7 @@ _PROJ_CONVENTION = {
 
 
 class Bands(Protocol):
-    """What a sink wants to know of the bands; ``sources.BandInfo`` is one."""
+    """What a sink wants to know of the bands; `_bands.BandInfo` is one."""
 
     @property
     def wavelength_nm(self) -> NDArray[Any] | None:
@@ -156,6 +160,28 @@ def file_name(source: str | PurePath) -> str:
     elif subdataset := re.match(r"[A-Z][A-Z0-9_]+:(.*[\\/][^:]*):[^\\/]*$", text):
         text = subdataset.group(1)
     return re.split(r"[\\/]", text.rstrip("\\/"))[-1]
+
+
+def band_coords(count: int, bands: Bands) -> dict[str, tuple[str, NDArray[Any], dict[str, str]]]:
+    """Return the coordinates along the bands of an image, those that are known, for xarray.
+
+    Parameters
+    ----------
+    count : int
+        Number of bands.
+    bands : Bands
+    """
+    known = {
+        "band": (np.arange(1, count + 1), _BAND_ATTRS),
+        "wavelength": (bands.wavelength_nm, _WAVELENGTH_ATTRS),
+        "fwhm": (bands.fwhm_nm, _FWHM_ATTRS),
+        "good_band": (bands.good, _GOOD_BAND_ATTRS),
+    }
+    return {
+        name: ("band", values, dict(attrs))
+        for name, (values, attrs) in known.items()
+        if values is not None
+    }
 
 
 def band_descriptions(wavelength_nm: ArrayLike | None, count: int | None = None) -> list[str]:
@@ -298,24 +324,11 @@ def _number(value: float) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Turn `value` into JSON types; paths lose their folders, NaN and infinities become text."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, (set, frozenset)):
-        return sorted((_plain(entry) for entry in value), key=str)
-    if isinstance(value, PurePath):
-        return value.name
-    if isinstance(value, str):
-        absolute = PurePosixPath(value).is_absolute() or PureWindowsPath(value).is_absolute()
-        return file_name(value) if absolute else value
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if value is None or isinstance(value, (bool, int, float)):
-        return value
-    return str(value)
+    """Turn `value` into JSON types; paths lose their folders."""
+    return plain(value, _without_folder)
+
+
+def _without_folder(value: Any) -> str:
+    text = value.name if isinstance(value, PurePath) else str(value)
+    absolute = PurePosixPath(text).is_absolute() or PureWindowsPath(text).is_absolute()
+    return file_name(text) if absolute else text

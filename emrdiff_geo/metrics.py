@@ -16,7 +16,6 @@ With x the reference and p the result, both divided by the reference's maximum o
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -26,9 +25,9 @@ from scipy import ndimage
 from emrdiff_geo.errors import InputError
 from emrdiff_geo.readers import as_image
 from emrdiff_geo.sources import ArraySource
+from emrdiff_geo.windows import Window, blocks, grow
 
 Array = NDArray[np.floating]
-Window = tuple[slice, slice]
 
 _SSIM_RADIUS = 5
 _SSIM_SIGMA = 1.5
@@ -44,14 +43,6 @@ def as_readable(image: Any) -> Any:
     return image if callable(getattr(image, "read", None)) else ArraySource(as_image(image))
 
 
-def blocks(shape: tuple[int, int], side: tuple[int, int]) -> Iterator[Window]:
-    """Windows of at most `side` that cover a plane of `shape` without overlap, row by row."""
-    for top in range(0, shape[0], side[0]):
-        for left in range(0, shape[1], side[1]):
-            bottom, right = min(top + side[0], shape[0]), min(left + side[1], shape[1])
-            yield slice(top, bottom), slice(left, right)
-
-
 def block_side(image: Any, block: int | None = None, samples: int = _BLOCK_SAMPLES) -> tuple:
     """Rows and columns of a block: as given, or of about `samples` values and whole chunks."""
     if block is not None:
@@ -61,16 +52,6 @@ def block_side(image: Any, block: int | None = None, samples: int = _BLOCK_SAMPL
     side = max(int(math.sqrt(samples / image.shape[0])), 16)
     chunks = getattr(image, "chunks", None) or (1, 1)
     return tuple(max(side // chunk, 1) * chunk for chunk in chunks)
-
-
-def grow(window: Window, halo: int, shape: tuple[int, int]) -> tuple[Window, Window]:
-    """A window with up to `halo` pixels around it, and where the window lies inside that."""
-    outer, inner = [], []
-    for part, length in zip(window, shape, strict=True):
-        start, stop = max(part.start - halo, 0), min(part.stop + halo, length)
-        outer.append(slice(start, stop))
-        inner.append(slice(part.start - start, part.stop - start))
-    return (outer[0], outer[1]), (inner[0], inner[1])
 
 
 class PairMoments:

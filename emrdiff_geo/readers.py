@@ -20,7 +20,7 @@ from ._cubes import open_cube
 from ._locations import locate
 from ._normalise import IMAGE, grid_coords, make_image, normalise, on_earth
 from ._raster import image_bands, lazy_array, opened, probe, unreadable
-from ._wavelengths import BandTable, band_table, good_bands_of_raster, places_of_raster
+from ._wavelengths import band_table, good_bands_of_raster, places_of_raster
 from .errors import InputError, named
 
 logger = logging.getLogger(__name__)
@@ -205,7 +205,7 @@ def _subdataset(path: str, variable: str | None) -> str:
 
 def _raster_bands(
     source: rasterio.DatasetReader, wavelengths: Any, fwhm: Any, name: str
-) -> BandTable:
+) -> BandInfo:
     bands = image_bands(source)
     dataset_tags, envi_tags = source.tags(), source.tags(ns="ENVI")
     band_tags = [source.tags(b) for b in bands]
@@ -250,9 +250,9 @@ def _raster_grid(source: rasterio.DatasetReader) -> dict | None:
         ) from error
 
 
-def _refuse_transposed(source: rasterio.DatasetReader, table: BandTable, name: str) -> None:
+def _refuse_transposed(source: rasterio.DatasetReader, table: BandInfo, name: str) -> None:
     """Stop at HDF5 cubes whose bands are not the first dimension, which GDAL cannot tell."""
-    unknown = source.crs is None and table.wavelength is None
+    unknown = source.crs is None and table.wavelength_nm is None
     if unknown and source.driver.startswith("HDF5") and source.count > min(source.shape):
         raise InputError(
             f"{name} seems to have another order of dimensions than bands x rows x columns "

@@ -11,10 +11,11 @@ from typing import Any
 import rasterio
 import zarr
 
-from ._cog import PROVENANCE_TAG
+from ._layout import check_stored
 from ._output import GEOTIFF_SUFFIXES
 from ._zarr import IMAGE
-from .metadata import Provenance, file_name
+from .errors import OutputError
+from .metadata import PROVENANCE, Provenance, file_name
 from .options import NAMED, NO_EFFECT, FusionOptions
 
 #: Options that do not change a result, or of which the run records what they became: the variant is
@@ -28,7 +29,7 @@ def read_provenance(path: str | Path) -> Provenance | None:
     Parameters
     ----------
     path : path
-        GeoTIFF or Zarr store that `fuse_to_file` wrote.
+        GeoTIFF or Zarr store that `fuse_to_file` or `write_dataset` wrote.
 
     Returns
     -------
@@ -38,12 +39,63 @@ def read_provenance(path: str | Path) -> Provenance | None:
     try:
         if Path(path).suffix.lower() in GEOTIFF_SUFFIXES:
             with rasterio.open(path) as file:
-                text = file.tags().get(PROVENANCE_TAG)
+                text = file.tags().get(PROVENANCE.upper())
         else:
-            text = zarr.open_group(path, mode="r").attrs.get("emrdiff_provenance")
+            text = zarr.open_group(path, mode="r").attrs.get(PROVENANCE)
         return None if text is None else Provenance.from_json(str(text))
     except Exception:  # rasterio, zarr, json: all say that this is something else
         return None
+
+
+def check_made(
+    path: str | Path,
+    hsi: str,
+    msi: str,
+    options: FusionOptions,
+    *,
+    uncertainty: str | Path | None = None,
+    **stored: Any,
+) -> None:
+    """Check that an existing result is the one that is wanted.
+
+    Parameters
+    ----------
+    path : path
+        Of the result.
+    hsi, msi : str
+        Paths of the wanted inputs.
+    options : FusionOptions
+        The wanted options.
+    uncertainty : path, optional
+        Of the second file that is wanted.
+    **stored
+        ``dtype``, ``scale`` and ``offset`` of `fuse_to_file`, where they are given.
+
+    Raises
+    ------
+    OutputError
+        If it is no result, or was made or stored in another way.
+    """
+    check_stored(**stored)
+    if read_provenance(path) is None:
+        raise OutputError(f"{path} exists and is no result: choose another name.")
+    found = _file_differences(path, hsi, msi, options, stored)
+    if uncertainty is not None and not found:
+        found = _file_differences(uncertainty, hsi, msi, options, stored)
+    if found:
+        raise OutputError(
+            f"{path} exists, made differently ({', '.join(found)}): choose another name, or "
+            "pass --overwrite."
+        )
+
+
+def _file_differences(
+    path: str | Path, hsi: str, msi: str, options: FusionOptions, stored: Mapping[str, Any]
+) -> list[str]:
+    made = read_provenance(path)
+    if made is None:
+        return [f"without {path}"]
+    return differences(made, hsi, msi, options) or stored_differences(path, stored)
 
 
 def stored_differences(path: str | Path, wanted: Mapping[str, Any]) -> list[str]:

@@ -15,10 +15,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from . import _pictures as pictures
-from .errors import InputError, OutputError
-from .evaluation import Evaluation, common_window, image_of, pair_on_grid
-from .grid import BandInfo, Pair
+from ._bands import BandInfo
+from .errors import InputError, OutputError, WriteError
+from .evaluation import Evaluation, common_window, pair_on_grid
+from .grid import Pair
 from .metrics import as_readable
+from .readers import as_image
 from .sources import ArraySource, WindowSource
 
 if TYPE_CHECKING:
@@ -84,9 +86,9 @@ def evaluation_figure(
     GridError, InputError
         As :func:`emrdiff_geo.evaluate`.
     """
-    fused = image_of(fused)
+    fused = as_image(fused)
     if reference is not None:
-        fused, reference = common_window(fused, image_of(reference))
+        fused, reference = common_window(fused, as_image(reference))
     pair = None if hsi is None else pair_on_grid(fused, hsi, msi, ratio)
     step = pictures.step_for(fused.shape[1:], max_side)
     shown = _pictures_of(fused, reference, pair, msi is not None, step)
@@ -130,8 +132,8 @@ def comparison_figure(
     """
     if not results:
         raise InputError("There is no result to compare; give one or more by name.")
-    reference = image_of(reference)
-    pairs = {name: common_window(image_of(image), reference) for name, image in results.items()}
+    reference = as_image(reference)
+    pairs = {name: common_window(as_image(image), reference) for name, image in results.items()}
     size = reference.shape[1:]
     step = pictures.step_for(size, max_side)
     known = BandInfo.of(reference)
@@ -141,13 +143,12 @@ def comparison_figure(
     limits = pictures.stretch_limits(truth)
     maps = {name: pictures.error_map(*pair, error, step) for name, pair in pairs.items()}
     peak = pictures.upper_limit(np.concatenate([values.ravel() for values in maps.values()]))
-
     figure, axes = _pairs_of_rows(len(pairs) + 1, size, title)
     _show(axes[1][0], pictures.stretched(truth, limits), "reference")
     if hsi is None:
         axes[0][0].set_axis_off()
     else:
-        low = image_of(hsi)
+        low = as_image(hsi)
         planes = pictures.picture(low, bands, pictures.step_for(low.shape[1:], max_side))
         _show(axes[0][0], pictures.stretched(planes, limits), "HSI")
     for column, (name, (image, _)) in enumerate(pairs.items(), start=1):
@@ -176,14 +177,14 @@ def save_figure(figure: Figure, path: str | Path, dpi: int = 150) -> Path:
     Raises
     ------
     OutputError
-        If it cannot be written there.
+        If it cannot be written there, or is of an unknown kind.
     """
-    path = Path(path)
-    path = path if path.suffix else path.with_suffix(".png")
+    path = Path(path) if Path(path).suffix else Path(path).with_suffix(".png")
     try:
         figure.savefig(path, dpi=dpi, bbox_inches="tight", pad_inches=0.1)
     except (OSError, ValueError) as error:
-        raise OutputError(f"The figure cannot be written to {path.name}: {error}.") from error
+        kind = WriteError if isinstance(error, OSError) else OutputError
+        raise kind(f"The figure cannot be written to {path.name}: {error}.") from error
     return path
 
 
@@ -237,8 +238,7 @@ def _error_of(
     row, col = pair.offset
     frame = WindowSource(ArraySource(fused), -row, -col, pair.hr_shape)
     degraded = pictures.Degraded(frame, pair.ratio)
-    coarse_step = max(step // pair.ratio, 1)
-    values = pictures.error_map(degraded, pair.hsi, kind, coarse_step)
+    values = pictures.error_map(degraded, pair.hsi, kind, max(step // pair.ratio, 1))
     h, w = pair.lr_shape
     extent = (-col, w * pair.ratio - col, h * pair.ratio - row, -row)
     return values, extent, "inconsistency\ndegraded result − HSI", _error_label(kind)

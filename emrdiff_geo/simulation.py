@@ -10,20 +10,18 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from ._bands import BandInfo
 from ._normalise import IMAGE, grid_coords, make_image
 from ._output import as_output_error, check_output
-from ._wavelengths import BandTable
 from .degrade import Degradation
 from .errors import InputError, OutputError, SpectralError
 from .grid import MIN_PIXELS, geobox_of
@@ -128,23 +126,23 @@ def simulate(
     image = as_image(hsi)
     optics = _optics(ratio, psf)
     image, box = _cropped(image, optics.ratio)
-    table = _band_table(image, wavelengths)
+    bands = _hsi_bands(image, wavelengths)
     source = ArraySource(image)
-    usable = _bands_with_data(source) & table.good
+    usable = _bands_with_data(source) & bands.good
     sensor = response if isinstance(response, SpectralResponse) else load_response(response)
-    weights, kept = _weights(sensor, table, usable)
+    weights, kept = _weights(sensor, bands, usable)
     low, high, integer = _degrade(source, optics, weights, progress)
     if snr_db is not None:
         rng = np.random.default_rng(seed)
         for part in (low, high):
             _add_noise(part, snr_db, rng)
-    coarse = None if box is None else _coarse(box, optics.ratio)
-    msi_table = BandTable(sensor.centers_nm[kept], sensor.fwhm_nm[kept], np.ones(len(kept), bool))
+    coarse = None if box is None else box.zoom_out(optics.ratio)
+    msi_bands = BandInfo(sensor.centers_nm[kept], sensor.fwhm_nm[kept], np.ones(len(kept), bool))
     name = (hsi.attrs if isinstance(hsi, xr.Dataset) else {}).get("source")
     return Simulated(
-        hsi=_dataset(low, table, coarse, name),
-        msi=_dataset(high, msi_table, box, name),
-        reference=_dataset(image.data, table, box, name),
+        hsi=_dataset(low, bands, coarse, name),
+        msi=_dataset(high, msi_bands, box, name),
+        reference=_dataset(image.data, bands, box, name),
         response=weights,
         integer=integer,
         provenance=Provenance(
@@ -244,23 +242,18 @@ def _cropped(image: xr.DataArray, ratio: int) -> tuple[xr.DataArray, GeoBox | No
     return image[:, : size[0], : size[1]], cut
 
 
-def _coarse(box: GeoBox, ratio: int) -> GeoBox:
-    height, width = box.shape
-    return GeoBox((height // ratio, width // ratio), box.affine * Affine.scale(ratio), box.crs)
-
-
-def _band_table(image: xr.DataArray, by_rank: tuple[float, float] | None) -> BandTable:
+def _hsi_bands(image: xr.DataArray, by_rank: tuple[float, float] | None) -> BandInfo:
     known = BandInfo.of_spectrum(image)
     if known.wavelength_nm is not None:
         if by_rank is not None:
             raise InputError("The HSI names its wavelengths itself: leave out --wavelengths.")
-        return BandTable(known.wavelength_nm, known.fwhm_nm, known.good)
+        return known
     if by_rank is None:
         raise SpectralError(
             "The HSI names no wavelengths: say which range its bands cover, for example "
             "--wavelengths 400-2500 (in Python wavelengths=(400, 2500))."
         )
-    return BandTable(wavelengths_by_rank(len(known), by_rank), known.fwhm_nm, known.good)
+    return replace(known, wavelength_nm=wavelengths_by_rank(len(known), by_rank))
 
 
 def _bands_with_data(source: ArraySource) -> NDArray[np.bool_]:
@@ -276,17 +269,19 @@ def _bands_with_data(source: ArraySource) -> NDArray[np.bool_]:
 
 
 def _weights(
-    sensor: SpectralResponse, table: BandTable, usable: NDArray[np.bool_]
+    sensor: SpectralResponse, bands: BandInfo, usable: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
     """(s, L) weights on all bands, zero for those that cannot be used, and the sensor bands."""
-    wavelength = np.full(len(usable), np.nan) if table.wavelength is None else table.wavelength
+    wavelength = bands.wavelength_nm
+    if wavelength is None:
+        wavelength = np.full(len(usable), np.nan)
     usable = usable & np.isfinite(wavelength)
     if not usable.any():
         raise SpectralError(
             "No good band of the HSI has both data and a wavelength: check its bad bands list."
         )
     centers = wavelength[usable]
-    fwhm = None if table.fwhm is None else table.fwhm[usable]
+    fwhm = None if bands.fwhm_nm is None else bands.fwhm_nm[usable]
     on_usable, kept = sensor.on_bands(centers, fwhm, drop_uncovered=True)
     dropped = [n for i, n in enumerate(sensor.band_names) if i not in kept]
     if dropped:
@@ -362,8 +357,8 @@ def _add_noise(image: NDArray[np.float32], snr_db: float, rng: np.random.Generat
             band += (sigma * rng.standard_normal(band.shape)).astype(np.float32)
 
 
-def _dataset(data: Any, table: BandTable, box: GeoBox | None, name: str | None) -> xr.Dataset:
-    image = make_image(data, table, None if box is None else grid_coords(box))
+def _dataset(data: Any, bands: BandInfo, box: GeoBox | None, name: str | None) -> xr.Dataset:
+    image = make_image(data, bands, None if box is None else grid_coords(box))
     dataset = image.to_dataset(name=IMAGE)
     if name:
         dataset.attrs["source"] = name

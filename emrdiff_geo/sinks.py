@@ -26,7 +26,7 @@ from ._layout import raster_layout
 from ._output import GEOTIFF_SUFFIXES, check_output
 from ._zarr import IMAGE, create_result, create_stage, open_result, open_stage
 from .errors import InputError
-from .metadata import Bands, Provenance
+from .metadata import PROVENANCE, Bands, Provenance
 
 __all__ = [
     "CogSink",
@@ -113,7 +113,7 @@ def open_sink(
         Size of the regions: each starts at a multiple of it and ends at one or at the border. Also
         the chunks of a Zarr result; a GeoTIFF has blocks of 256 x 256 whatever the regions.
     bands : Bands, optional
-        Wavelengths and FWHM in nm and which bands are good, as ``sources.BandInfo`` has them.
+        Wavelengths and FWHM in nm and which bands are good, as `BandInfo` has them.
     dtype : {"float32", "int16"}
         How values are stored; int16 needs a `scale`.
     nodata : float, optional
@@ -245,7 +245,9 @@ def write_dataset(
         scheduler in force.
     chunks : int or (height, width), optional
         Regions; by default the image's own chunks where they are equal, else 256.
-    path, dtype, nodata, scale, offset, provenance, overwrite
+    provenance : Provenance, optional
+        By default what the dataset itself tells, as one from `fuse` does.
+    path, dtype, nodata, scale, offset, overwrite
         See `open_sink`.
 
     Returns
@@ -258,13 +260,16 @@ def write_dataset(
     InputError
         The dataset has no variable ``image`` with dims (band, y, x).
     OutputError
-        See `open_sink`.
+        See `open_sink`; also if the dataset itself is read from `path`.
     """
     if IMAGE not in dataset or set(dataset[IMAGE].dims) != {"band", "y", "x"}:
         raise InputError(
             f'the dataset needs a variable "{IMAGE}" with dims (band, y, x): rename what it has'
         )
+    check_output(path, overwrite=overwrite, inputs=(dataset, dataset[IMAGE]))
     image = dataset[IMAGE].transpose("band", "y", "x")
+    if provenance is None and PROVENANCE in dataset.attrs:
+        provenance = Provenance.from_json(dataset.attrs[PROVENANCE])
     sink = open_sink(
         path,
         (image.sizes["band"], image.sizes["y"], image.sizes["x"]),

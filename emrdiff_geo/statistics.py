@@ -8,7 +8,7 @@ their moments are merged in a fixed order, so that every scheduler gives the sam
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property, partial, reduce
 from typing import Any
@@ -31,6 +31,7 @@ from .noise_level import (
     noise_gain,
     unexplained_by_hsi,
 )
+from .windows import Window, blocks, grow
 
 #: Relative ridge of the global regression. It keeps collinear MSI bands solvable, and bounds what
 #: the MSI's noise, which degrading has averaged away, does to the detail: on seven training scenes
@@ -46,7 +47,7 @@ BLOCK = 64
 ROUNDING = 1e-10
 
 Read = Callable[[slice, slice], np.ndarray]
-Block = tuple[slice, slice]
+Block = Window
 #: As the builtin `map`: results come in the order of the items, wherever they were computed.
 Over = Callable[[Callable[[Block], Any], Iterable[Block]], Iterable[Any]]
 
@@ -183,19 +184,6 @@ class SceneStatistics:
         return float(max(2 * np.sqrt(power.mean()), np.finfo(np.float32).tiny))
 
 
-def blocks(shape: tuple[int, int], size: int) -> Iterator[Block]:
-    """Yield squares of `size` pixels, row by row; the last ones may be smaller."""
-    for top in range(0, shape[0], size):
-        for left in range(0, shape[1], size):
-            yield slice(top, min(top + size, shape[0])), slice(left, min(left + size, shape[1]))
-
-
-def _grow(span: slice, margin: int, size: int) -> tuple[slice, slice]:
-    """``span`` with a margin inside ``0..size``, and where it lies in the grown one."""
-    grown = slice(max(span.start - margin, 0), min(span.stop + margin, size))
-    return grown, slice(span.start - grown.start, span.stop - grown.start)
-
-
 def _fine(span: slice, ratio: int) -> slice:
     return slice(span.start * ratio, span.stop * ratio)
 
@@ -316,8 +304,8 @@ def degraded_block(
 
     The noise is sampled in every `step`-th cell along each axis.
     """
-    grown_rows, inner_rows = _grow(rows, degradation.reach, lr_shape[0])
-    grown_cols, inner_cols = _grow(cols, degradation.reach, lr_shape[1])
+    around, (inner_rows, inner_cols) = grow((rows, cols), degradation.reach, lr_shape)
+    grown_rows, grown_cols = around
     r = degradation.ratio
     msi, valid = fill_invalid(read_msi(_fine(grown_rows, r), _fine(grown_cols, r)))
     lr = degradation.down(msi)[:, inner_rows, inner_cols]

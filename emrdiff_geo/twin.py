@@ -18,7 +18,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ._gathering import partial_folder
+from ._claim import Claim, partial_folder
 from ._output import as_output_error, check_output, remove
 from .errors import OutputError
 from .metadata import Provenance
@@ -205,5 +205,5 @@ def _has_appeared(companion: Path) -> bool:
     if not os.path.lexists(companion) or any((folder / name).exists() for name in _DATA):
         return False
     if folder.exists():
-        remove(folder)
+        Claim(companion).discard()
     return True

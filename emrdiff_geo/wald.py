@@ -15,8 +15,9 @@ from .errors import InputError
 from .grid import Pair
 from .nodata import fill_explained, fill_invalid
 from .optics import at_ratio
-from .statistics import BLOCK, blocks, degraded_block, pair_statistics
+from .statistics import BLOCK, degraded_block, pair_statistics
 from .wald_pair import WaldPair, central
+from .windows import blocks
 
 #: Largest edge of the part of the scene that is used, LR pixels.
 LARGEST = 384

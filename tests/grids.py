@@ -20,6 +20,11 @@ def utm(size: float, shape: tuple[int, int], x: float = 0, y: float = 0) -> GeoB
     return GeoBox(shape, Affine(size, 0, X + x, 0, -size, Y - y), UTM33)
 
 
+def lr_geobox(pair: Pair) -> GeoBox | None:
+    """Grid of a pair's low-resolution pixels."""
+    return None if pair.hr_geobox is None else pair.hr_geobox.zoom_out(pair.ratio)
+
+
 def image(values, box: GeoBox | None = None, wavelength=None, fwhm=None) -> xr.DataArray:
     """An image as open_hsi makes it; an int gives that many bands of noise on the grid."""
     if isinstance(values, int):

@@ -8,6 +8,9 @@ import pytest
 import torch
 from cli_scenes import make_files, run
 
+from emrdiff_geo.pipeline import Run
+from emrdiff_geo.sinks import open_sink
+
 FUSE = "fuse {hsi} {msi} {out}"
 REGRESSION = " --method regression"
 SIMULATE = "simulate {reference} {new}"
@@ -214,3 +217,19 @@ def test_out_of_memory_names_the_cure(files, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("emrdiff_geo.cli.fusing.fuse_to_file", greedy)
     assert run("fuse", files["hsi"], files["msi"], tmp_path / "o.tif") == 1
     assert "smaller --tile" in capsys.readouterr().err
+
+
+def test_a_result_that_another_run_writes_is_no_bad_input(files, tmp_path, capsys):
+    out = tmp_path / "o.tif"
+    with open_sink(out, (1, 8, 8)):
+        assert run("fuse", files["hsi"], files["msi"], out, "--method", "bicubic") == 1
+    assert "by another run" in capsys.readouterr().err
+
+
+def test_a_result_that_appeared_meanwhile_is_not_replaced(files, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "o.tif"
+    tile = Run.tile
+    monkeypatch.setattr(Run, "tile", lambda *a: out.write_text("mine") and tile(*a))
+    assert run("fuse", files["hsi"], files["msi"], out, "--method", "bicubic") == 2
+    assert "exists: choose another name" in capsys.readouterr().err
+    assert out.read_text() == "mine"

@@ -13,12 +13,14 @@ from scipy import ndimage
 
 from emrdiff_geo.errors import EmrdiffError, GridError, InputError, MethodError, OutputError
 from emrdiff_geo.fusion import ProgressEvent, fuse, fuse_to_file, plan_fusion
+from emrdiff_geo.metadata import Provenance
 from emrdiff_geo.methods import METHODS
 from emrdiff_geo.methods.state import universal_channels
 from emrdiff_geo.model.bafunet import BAFUNet, NetworkConfig
 from emrdiff_geo.model.weights import ModelConfig, save_weights
 from emrdiff_geo.nodes import NODES_NM
 from emrdiff_geo.readers import open_hsi, open_msi
+from emrdiff_geo.recorded import read_provenance
 from emrdiff_geo.sinks import write_dataset
 
 
@@ -48,13 +50,13 @@ def test_result_is_the_hsi_on_the_grid_of_the_msi(scene, method):
 
 def test_provenance_names_what_makes_the_result(scene):
     hsi, msi, _ = scene
-    found = json.loads(fuse(hsi, msi, seed=7, device="cpu").attrs["provenance"])
+    found = json.loads(fuse(hsi, msi, seed=7, device="cpu").attrs["emrdiff_provenance"])
     assert found["method"] == "emrdiff"
     assert found["seed"] == 7
     assert found["ratio"] == 4
     assert len(found["weights_digest"]) == 16
     assert found["parameters"]["steps"] == 2
-    assert "seed" not in json.loads(fuse(hsi, msi, method="bicubic").attrs["provenance"])
+    assert "seed" not in json.loads(fuse(hsi, msi, method="bicubic").attrs["emrdiff_provenance"])
 
 
 def test_same_seed_same_bytes_on_every_scheduler(scene):
@@ -145,7 +147,7 @@ def test_the_self_check_keeps_weights_that_know_nothing_from_doing_harm(tmp_path
     def error(**options):
         options |= {"weights": str(tmp_path / "mad.safetensors"), "device": "cpu"}
         result = fuse(hsi, msi, **options)
-        kept = json.loads(result.attrs["provenance"])["parameters"]["kept"]
+        kept = json.loads(result.attrs["emrdiff_provenance"])["parameters"]["kept"]
         return np.sqrt(np.mean((result["image"].values - cube) ** 2)), kept
 
     limit = np.sqrt(np.mean((floor - cube) ** 2))
@@ -254,6 +256,45 @@ def test_an_image_that_xarray_has_opened_is_an_input_too(scene, tmp_path):
     kept = write_dataset(msi, tmp_path / "msi.zarr")
     with pytest.raises(OutputError, match="is an input"):
         fuse_to_file(hsi, xr.open_zarr(kept), kept, method="bicubic", overwrite=True)
+
+
+def test_a_lazy_result_says_of_its_bands_what_a_file_says(scene, tmp_path):
+    hsi, msi, _ = scene
+    fused = fuse(hsi, msi, method="bicubic")
+    kept = xr.open_zarr(fuse_to_file(hsi, msi, tmp_path / "out.zarr", method="bicubic"))
+    names = {"band", "wavelength", "fwhm", "good_band"} & set(kept.coords)
+    assert {"band", "wavelength", "good_band"} <= names == names & set(fused.coords)
+    for name in names:
+        assert fused[name].attrs == kept[name].attrs
+        assert fused[name].attrs["long_name"]
+
+
+@pytest.mark.parametrize("suffix", ["tif", "zarr"])
+def test_a_lazy_result_that_is_written_tells_how_it_was_made(scene, tmp_path, suffix):
+    hsi, msi, _ = scene
+    fused = fuse(hsi, msi, method="bicubic")
+    made = read_provenance(write_dataset(fused, tmp_path / f"out.{suffix}"))
+    assert made == Provenance.from_json(fused.attrs["emrdiff_provenance"])
+    other = Provenance("mine")
+    path = write_dataset(fused, tmp_path / f"other.{suffix}", provenance=other)
+    assert read_provenance(path) == other
+
+
+@pytest.mark.parametrize("suffix", ["tif", "zarr"])
+def test_a_dataset_does_not_replace_the_file_that_it_reads(scene, tmp_path, suffix):
+    kept = write_dataset(scene[1], tmp_path / f"msi.{suffix}")
+    with pytest.raises(OutputError, match="is an input"):
+        write_dataset(open_msi(kept), kept, overwrite=True)
+
+
+def test_what_is_computed_from_an_input_does_not_replace_it_either(scene, tmp_path):
+    hsi, msi, _ = scene
+    kept = write_dataset(msi, tmp_path / "msi.tif")
+    scaled = open_msi(kept)["image"] * 1.0
+    with pytest.raises(OutputError, match="is an input"):
+        fuse_to_file(hsi, scaled, kept, method="bicubic", overwrite=True)
+    with pytest.raises(OutputError, match="is an input"):
+        write_dataset(scaled.to_dataset(name="image"), kept, overwrite=True)
 
 
 def test_plan_reads_no_pixel(scene):

@@ -1,13 +1,17 @@
+import errno
+import os
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emrdiff_geo.journal import Journal, Record, Seal, plain, read_journal, seal
+from emrdiff_geo.journal import Journal, Record, Seal, read_journal, seal
 
 
 def test_a_journal_says_what_was_added(tmp_path):
     path = tmp_path / "journal"
     assert read_journal(path) is None
-    fingerprint = plain({"seed": 0, "wavelengths": (400.0, 900.0)})
+    fingerprint = {"seed": 0, "wavelengths": [400.0, 900.0]}
     journal = Journal(path, Record(fingerprint, keep=True))
     assert read_journal(path) == Record(fingerprint, True)
     journal.add((0, 64), Seal(10, 20))
@@ -34,6 +38,27 @@ def test_whatever_is_cut_off_no_tile_is_made_up(tmp_path_factory, data):
     found = read_journal(path)
     if found is not None:
         assert list(found.tiles.items()) == list(journal.record.tiles.items())[: len(found.tiles)]
+
+
+def test_a_line_that_is_cut_off_does_not_swallow_the_next_one(tmp_path, monkeypatch):
+    path = tmp_path / "journal"
+    journal = Journal(path, Record({"seed": 0}))
+    journal.add((0, 0), Seal(1, 1))
+    write, parts = os.write, [7]
+
+    def full(file, data):
+        if not parts:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(file, data[: parts.pop()])
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(OSError, match="space"):
+        journal.add((0, 64), Seal(2, 2))
+    monkeypatch.undo()
+    journal.add((64, 0), Seal(3, 3))
+    journal.close()
+    assert read_journal(path).tiles == {(0, 0): Seal(1, 1), (64, 0): Seal(3, 3)}
+    assert journal.record.tiles == read_journal(path).tiles
 
 
 def test_lines_of_something_else_are_ignored(tmp_path):

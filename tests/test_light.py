@@ -52,7 +52,7 @@ def test_fusion_gains_by_it_and_says_so(method, caplog):
     for normalise in (True, False):
         result = fuse(hsi, hazy, method=method, normalise=normalise)
         images[normalise] = result["image"].values
-        told[normalise] = json.loads(result.attrs["provenance"])
+        told[normalise] = json.loads(result.attrs["emrdiff_provenance"])
     assert error(images[True], cube) < 0.6 * error(images[False], cube)
     assert told[False]["parameters"]["normalise"] is False
     said = [any("light of the HSI" in note for note in told[n]["notes"]) for n in (True, False)]

@@ -80,7 +80,7 @@ def test_provenance_is_json_without_folders_or_time(tmp_path):
         "text": "x.csv",
         "tile": 256,
         "strength": 0.5,
-        "bad": "nan",
+        "bad": None,
         "bands": [0, 1, 2],
         "device": "cpu",
     }

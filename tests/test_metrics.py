@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from emrdiff_geo import metrics
 from emrdiff_geo.errors import InputError
+from emrdiff_geo.windows import blocks
 
 SCORE = Path(__file__).parents[2] / "shared" / "tools" / "score.py"
 
@@ -141,7 +142,7 @@ def test_any_block_size_gives_the_same(block, shape, nodata, seed):
 def test_blocks_may_come_in_any_order():
     p, x = scene((2, 30, 30))
     forward, backward = (metrics.ReferenceMetrics(2, 4, x.max(), ssim=False) for _ in range(2))
-    windows = list(metrics.blocks((30, 30), (7, 11)))
+    windows = list(blocks((30, 30), (7, 11)))
     for accumulator, order in ((forward, windows), (backward, windows[::-1])):
         for rows, cols in order:
             accumulator.update(p[:, rows, cols], x[:, rows, cols])

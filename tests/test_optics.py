@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 import xarray as xr
+from published_protocol import bicubic_down
 from scenes import pair
 
-from emrdiff_geo.degrade import Degradation, bicubic_down
+from emrdiff_geo.degrade import Degradation
 from emrdiff_geo.errors import InputError
 from emrdiff_geo.fusion import fuse
 from emrdiff_geo.grid import pair_scenes
@@ -118,7 +119,7 @@ def test_fusion_measures_it_and_says_so():
 
     def error(**options):
         result = fuse(hsi, msi, **method, **options)
-        told = json.loads(result.attrs["provenance"])["parameters"]
+        told = json.loads(result.attrs["emrdiff_provenance"])["parameters"]
         return np.sqrt(np.mean((result["image"].values - cube) ** 2)), told
 
     measured, told = error()

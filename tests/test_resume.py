@@ -11,6 +11,7 @@ from partial_runs import finished, partial
 from scenes import pair
 from sink_scene import SUFFIXES, digest
 
+from emrdiff_geo._claim import Claim
 from emrdiff_geo._gathering import GatheringSink
 from emrdiff_geo.errors import OutputError, ResumeError
 from emrdiff_geo.fusion import fuse_to_file
@@ -271,9 +272,10 @@ def killed(scene, out, step, **options):
                 patch.setattr("os.replace", deadly(os.replace))
                 patch.setattr("os.fsync", deadly(os.fsync))
                 patch.setattr("shutil.rmtree", deadly(shutil.rmtree))
+                patch.setattr(Claim, "discard", deadly(Claim.discard))
 
         # The dead clean up nothing; only the system takes their locks.
-        patch.setattr(GatheringSink, "abort", GatheringSink._let_go)
+        patch.setattr(GatheringSink, "abort", lambda sink: sink._leave(discard=False))
         with pytest.raises(KillError):
             fuse_to_file(*scene, out, progress=tell, **OPTIONS, **options)
 

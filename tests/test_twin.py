@@ -10,6 +10,7 @@ from partial_runs import partial
 from scenes import pair
 from sink_scene import SUFFIXES, digest, read
 
+from emrdiff_geo._claim import Claim
 from emrdiff_geo._gathering import GatheringSink
 from emrdiff_geo.errors import OutputError, ResumeError
 from emrdiff_geo.fusion import UNCERTAINTY_NOTE, fuse_to_file
@@ -199,9 +200,10 @@ def killed(scene, folder, suffix, step, **options):
                 patch.setattr("os.replace", deadly(os.replace))
                 patch.setattr("os.fsync", deadly(os.fsync))
                 patch.setattr("shutil.rmtree", deadly(shutil.rmtree))
+                patch.setattr(Claim, "discard", deadly(Claim.discard))
 
         # The dead clean up nothing; only the system takes their locks.
-        patch.setattr(GatheringSink, "abort", GatheringSink._let_go)
+        patch.setattr(GatheringSink, "abort", lambda sink: sink._leave(discard=False))
         patch.setattr("emrdiff_geo.twin.remove", lambda path: None)
         with pytest.raises(KillError):
             write(scene, folder, suffix, progress=tell, **options)

@@ -71,27 +71,24 @@ def _run(args: argparse.Namespace) -> int:
             with stoppable(getattr(args, "stop_on_eof", False), context.stop), reporter:
                 code = args.run(context) or 0
         except (Exception, KeyboardInterrupt) as error:
-            code, sentence = _outcome(error, context)
+            code, sentence = _outcome(error)
             _tell(error, code, sentence, context)
         return code
 
 
-def _outcome(error: BaseException, context: Context) -> tuple[int, str]:
+def _outcome(error: BaseException) -> tuple[int, str]:
     """Exit code and sentence for what ended a command, with what was noted on its way."""
-    code, sentence = _verdict(error, context)
+    code, sentence = _verdict(error)
     return code, "; ".join((sentence, *getattr(error, "__notes__", ())))
 
 
-def _verdict(error: BaseException, context: Context) -> tuple[int, str]:
-    from ..errors import EmrdiffError, OutputError, ResumeError
+def _verdict(error: BaseException) -> tuple[int, str]:
+    from ..errors import EmrdiffError, WriteError
 
     if isinstance(error, KeyboardInterrupt | BrokenPipeError):
         return CANCELLED, "cancelled"
     if isinstance(error, EmrdiffError):
-        # Where the user asked us to write was checked before: what fails then is the disk.
-        written = isinstance(error, OutputError) and not isinstance(error, ResumeError)
-        failed = written and context.working
-        return (FAILED if failed else BAD_INPUT), one_line(error)
+        return (FAILED if isinstance(error, WriteError) else BAD_INPUT), one_line(error)
     if isinstance(error, ModuleNotFoundError) and error.name:
         name = error.name.partition(".")[0]
         return FAILED, f"this needs the package {name}, which is not installed: pip install {name}"
@@ -105,7 +102,7 @@ def sentence_of(error: Exception, context: Context) -> str:
     """What is wrong and how to mend it, for an error that ends a part of a command only."""
     if context.args.verbose:
         traceback.print_exception(error)
-    return _outcome(error, context)[1]
+    return _outcome(error)[1]
 
 
 def _tell(error: BaseException, code: int, sentence: str, context: Context) -> None:

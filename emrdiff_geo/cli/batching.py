@@ -8,9 +8,9 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .._layout import check_stored
 from .._process import keep_freed
-from ..errors import OutputError
+from ..fusion import FusionOptions
+from ..recorded import check_made
 from .context import DONE, FAILED, Context
 from .fusing import STORED, fuse_options, fuse_pair
 from .manifest import Row, read_manifest
@@ -47,7 +47,6 @@ def batch(context: Context) -> int:
     rows = read_manifest(args.manifest)
     if not any("memory" in row.cells for row in rows):
         keep_freed()
-    context.working = True
     outcomes = []
     for number, row in enumerate(rows, 1):
         report.row(number, len(rows), row.out, "started")
@@ -77,7 +76,7 @@ def _run(context: Context, number: int, row: Row) -> Outcome:
     try:
         own.args = row.parsed(context.args.overwrite)
         if os.path.lexists(own.args.out) and not context.args.overwrite:
-            _check_made_as_wanted(own)
+            _check_made(own)
             status, message = "skipped", "exists, made as asked for"
         else:
             fuse_pair(own)
@@ -91,31 +90,17 @@ def _run(context: Context, number: int, row: Row) -> Outcome:
     return Outcome(number, row.out, status, round(time.monotonic() - begun, 3), message)
 
 
-def _check_made_as_wanted(context: Context) -> None:
+def _check_made(context: Context) -> None:
     """Let a result be skipped only if it is the one that the row asks for."""
-    from ..fusion import FusionOptions
-    from ..recorded import differences, read_provenance, stored_differences
-
-    args, stored = context.args, context.given(STORED)
-    check_stored(**stored)
-    made = read_provenance(args.out)
-    if made is None:
-        raise OutputError(f"{args.out} exists and is no result: choose another name.")
-    wanted = FusionOptions(**fuse_options(context))
-    found = differences(made, args.hsi, args.msi, wanted)
-    found = found or stored_differences(args.out, stored)
-    if args.uncertainty is not None and not found:
-        beside = read_provenance(args.uncertainty)
-        if beside is None:
-            found = [f"without {args.uncertainty}"]
-        else:
-            found = differences(beside, args.hsi, args.msi, wanted)
-            found = found or stored_differences(args.uncertainty, stored)
-    if found:
-        raise OutputError(
-            f"{args.out} exists, made differently ({', '.join(found)}): choose another name, or "
-            "pass --overwrite."
-        )
+    args = context.args
+    check_made(
+        args.out,
+        args.hsi,
+        args.msi,
+        FusionOptions(**fuse_options(context)),
+        uncertainty=args.uncertainty,
+        **context.given(STORED),
+    )
 
 
 def _table(outcomes: list[Outcome]) -> Any:

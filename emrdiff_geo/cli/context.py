@@ -25,15 +25,12 @@ class Context:
         What the user typed.
     reporter : Reporter
         Told of progress, notes and the result.
-    working : bool
-        Set once all that the user asked for has been checked and work begins.
     stop : Stop
         How requests to stop are met.
     """
 
     args: argparse.Namespace
     reporter: Reporter
-    working: bool = False
     stop: Stop = field(default_factory=Stop)
 
     def given(self, names: Iterable[str]) -> dict[str, Any]:

@@ -6,11 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from .._layout import check_stored
 from ..execute import Progress, ProgressEvent
-from ..fusion import FusionOptions, check_options, fuse_to_file
-from ..sinks import check_leftover, check_output
-from ..twin import check_twin
+from ..fusion import fuse_to_file
 from .context import Context
 from .planning import OPTIONS
 from .progress import for_events
@@ -33,18 +30,8 @@ def fuse_options(context: Context) -> dict[str, Any]:
 
 
 def fuse_pair(context: Context) -> Path:
-    """Check what was asked for and do it; the result's path."""
-    args, options = context.args, fuse_options(context)
-    inputs = args.hsi, args.msi
-    check_output(args.out, overwrite=args.overwrite, inputs=inputs)
-    check_leftover(args.out, resume=args.resume, overwrite=args.overwrite)
-    check_options(FusionOptions(**options, uncertainty=args.uncertainty is not None))
-    check_stored(**context.given(STORED))
-    if args.uncertainty is not None:
-        again = {"overwrite": args.overwrite, "resume": args.resume}
-        check_twin(args.out, args.uncertainty, **again, inputs=inputs)
-    context.working = True
-    progress = for_events(context.reporter)
+    """Fuse what was typed; the result's path."""
+    args, progress = context.args, for_events(context.reporter)
     return fuse_to_file(
         args.hsi,
         args.msi,
@@ -55,7 +42,7 @@ def fuse_pair(context: Context) -> Path:
         scheduler=args.dask,
         **context.given(STORED),
         progress=_by_tiles(progress, context) if args.resume else progress,
-        **options,
+        **fuse_options(context),
     )
 
 

@@ -33,6 +33,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self, TextIO
 
+from .._json import plain
 from .._process import resident_bytes
 
 VERSION = 1
@@ -233,7 +234,7 @@ class JsonReporter(Reporter):
         self._write("error", message=message, code=code)
 
     def _write(self, event: str, **fields: Any) -> None:
-        line = json.dumps({"version": VERSION, "event": event, **_strict(fields)}, allow_nan=False)
+        line = json.dumps({"version": VERSION, "event": event, **plain(fields)}, allow_nan=False)
         print(line, file=self._out, flush=True)
 
 
@@ -298,14 +299,3 @@ def _numbers(numbers: dict[str, float]) -> str:
     }
     texts = (forms.get(k, f"{k} {v:.4g}{units.get(k, '')}").format(v) for k, v in numbers.items())
     return "".join(f"  {text}" for text in texts)
-
-
-def _strict(value: Any) -> Any:
-    """JSON knows neither NaN nor infinities: they become null."""
-    if isinstance(value, dict):
-        return {str(k): _strict(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_strict(v) for v in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if isinstance(value, str | int | bool) or value is None else str(value)

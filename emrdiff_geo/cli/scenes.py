@@ -36,7 +36,6 @@ def simulate(context: Context) -> None:
         progress=lambda done, total: report.progress("simulate", done, total),
         **context.given(("psf", "seed")),
     )
-    context.working = True
     report.progress("write", 0, 1)
     # One thread: none is left writing when the run is cancelled.
     with dask.config.set(scheduler="synchronous"):
@@ -65,7 +64,6 @@ def evaluate(context: Context) -> None:
     if args.figure:
         from ..report import evaluation_figure, save_figure
 
-        context.working = True
         figure = evaluation_figure(
             fused, reference, hsi=hsi, msi=msi, evaluation=found, ratio=args.ratio
         )

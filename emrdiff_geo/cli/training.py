@@ -43,6 +43,6 @@ def adapt(context: Context) -> None:
     )
     if not found["adapted"]:
         context.reporter.message(
-            "warning", "adaptation did not help on the part held out: the weights stay as they were"
+            "warning", "adaptation did not help when rehearsed: the weights stay as they were"
         )
     context.reporter.result(path=os.path.abspath(args.out), report=found)

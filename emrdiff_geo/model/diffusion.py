@@ -66,29 +66,6 @@ def state_channels(n_hsi: int, n_msi: int, residual: Residual = "multimodal") ->
     return n_hsi if residual == "unimodal" else n_hsi + n_msi
 
 
-def image_state(image: Tensor, bands: np.ndarray, residual: Residual = "multimodal") -> Tensor:
-    """Build the state x_0 from the image X.
-
-    Parameters
-    ----------
-    image : Tensor, shape (n, L, h, w)
-        The image sought (or an estimate of it).
-    bands : ndarray, shape (s,)
-        Pseudo-MSI bands, from `pseudo_msi_bands`.
-    residual : {"multimodal", "unimodal", "none"}
-        Residual mode.
-
-    Returns
-    -------
-    Tensor, shape (n, L + s, h, w), or (n, L, h, w) for the unimodal residual
-    """
-    _check_residual(residual)
-    if residual == "unimodal":
-        return image
-    index = torch.as_tensor(bands, device=image.device)
-    return torch.cat([image, image[:, index]], dim=1)
-
-
 def anchor(hsi_up: Tensor, msi: Tensor, residual: Residual = "multimodal") -> Tensor:
     """Build the anchor A_0, at which the chain starts, from both observations.
 

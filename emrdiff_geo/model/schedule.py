@@ -114,13 +114,3 @@ class Schedule:
     def posterior_variance(self) -> np.ndarray:
         """Variance of x_{t-1} given x_t and x_0: kappa^2 eta_{t-1} alpha_t / eta_t; 0 at t = 0."""
         return self.kappa**2 * self.eta_prev / self.eta * self.alpha
-
-    @cached_property
-    def posterior_variance_clipped(self) -> np.ndarray:
-        """The posterior variance with its first value, 0, replaced by the second.
-
-        Its logarithm is finite, which is what the published training code keeps it for; sampling
-        does not use it.
-        """
-        variance = self.posterior_variance
-        return np.concatenate([variance[1:2], variance[1:]]) if self.steps > 1 else variance

@@ -48,8 +48,9 @@ class Adapt(EmrdiffAlgorithm):
     HELP = (
         "<p>The result is a file of weights (.safetensors) with a description (.json) beside it, "
         "for the parameter <i>Weights of the network</i> of the fusion.</p>"
-        "<p>Adapted weights are judged on a part of the scene that was held out. If they did not "
-        "help there, the weights stay as they were, and the log says so.</p>"
+        "<p>Adaptation is rehearsed: the network learns on the scene with coarser pixels and is "
+        "judged on finer ones. If that did not help, the weights stay as they were, and the log "
+        "says so.</p>"
     )
     TAGS = ("training", "fine-tuning", "weights", "network")
     LAYERS = ("HSI", "MSI")
@@ -81,8 +82,8 @@ class Adapt(EmrdiffAlgorithm):
             )
         )
         self.addOutput(QgsProcessingOutputBoolean("ADAPTED", tr("Whether adaptation helped")))
-        self.addOutput(QgsProcessingOutputNumber("BEFORE", tr("PSNR before, on the part held out")))
-        self.addOutput(QgsProcessingOutputNumber("AFTER", tr("PSNR after, on the part held out")))
+        self.addOutput(QgsProcessingOutputNumber("BEFORE", tr("PSNR before the rehearsal")))
+        self.addOutput(QgsProcessingOutputNumber("AFTER", tr("PSNR after the rehearsal")))
 
     def objection(self, parameters: Values, context: QgsProcessingContext) -> str | None:
         """Refuse a range that is none."""
