@@ -14,19 +14,24 @@ import numpy as np
 NEIGHBOURS = 24
 #: Pixels that each of them needs, and least number of them.
 PIXELS, LEAST = 5, 10
-#: Least noise, relative to the mean variance of the bands: rounding errors.
-ROUNDING = 1e-14
+#: Least noise, relative to the mean variance of the bands and to a band's own power: rounding
+#: errors of what follows, and of the values themselves. A band of one value has no more than the
+#: latter where it was resampled; taken for a signal without noise, back-projection wrote them into
+#: all other bands: -12 dB instead of 43.
+ROUNDING, ROUNDING_OF_VALUES = 1e-14, 1e-10
 #: Of these regressions, relative to the same.
 RIDGE = 1e-10
 
 
-def band_noise(covariance: np.ndarray, count: int) -> np.ndarray:
+def band_noise(covariance: np.ndarray, mean: np.ndarray, count: int) -> np.ndarray:
     """Variance of the noise of every band.
 
     Parameters
     ----------
     covariance : ndarray
         ``(L, L)`` of the HSI, its bands in the order of their wavelengths.
+    mean : ndarray
+        ``(L,)`` of the HSI.
     count : int
         Pixels it was measured on.
 
@@ -39,16 +44,17 @@ def band_noise(covariance: np.ndarray, count: int) -> np.ndarray:
     near = min(bands - 1, NEIGHBOURS, count // PIXELS)
     if near < LEAST:
         return np.zeros(bands)
-    mean = np.trace(covariance) / bands
-    ridged = covariance + RIDGE * mean * np.eye(bands)
+    variance = np.diag(covariance)
+    ridged = covariance + RIDGE * variance.mean() * np.eye(bands)
     noise = np.empty(bands)
     for band in range(bands):
         first = min(max(band - near // 2, 0), bands - near - 1)
         others = np.delete(np.arange(first, first + near + 1), band - first)
         cross = covariance[others, band]
         explained = cross @ np.linalg.solve(ridged[np.ix_(others, others)], cross)
-        noise[band] = covariance[band, band] - explained
-    return np.maximum(noise * (count / (count - near)), ROUNDING * mean)
+        noise[band] = variance[band] - explained
+    least = ROUNDING * variance.mean() + ROUNDING_OF_VALUES * (variance + mean**2)
+    return np.maximum(noise * (count / (count - near)), least)
 
 
 def signal_filter(covariance: np.ndarray, noise: np.ndarray) -> np.ndarray:

@@ -152,7 +152,7 @@ class SceneStatistics:
     def signal(self) -> np.ndarray:
         """``(L, L)`` float32 filter that keeps the signal of what fusion leaves of the HSI."""
         s = self.n_msi
-        noise = band_noise(self.covariance[s:, s:], self.moments.count)
+        noise = band_noise(self.covariance[s:, s:], self.hsi_mean, self.moments.count)
         return signal_filter(self.residual_covariance, noise)
 
     @cached_property
