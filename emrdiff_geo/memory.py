@@ -254,7 +254,7 @@ def fit(
     tile: int | None = None,
     overlap: int | None = None,
     at_once: int = 1,
-    fewer: bool = False,
+    here: bool = True,
 ) -> Fit:
     """Choose the tiles of a fusion.
 
@@ -267,9 +267,11 @@ def fit(
     tile, overlap : int or None
         The user's choice.
     at_once : int
-        Tiles that would be computed at the same time in one process.
-    fewer : bool
-        Whether it may be fewer than that.
+        Tiles that could be computed at the same time in one process: fewer where memory is short,
+        and the tile does not depend on it.
+    here : bool
+        Whether that is this process, whose tiles take a part of the machine where there is no
+        budget.
 
     Raises
     ------
@@ -287,25 +289,24 @@ def fit(
     def fits(edge: int, count: int) -> bool:
         return budget is None or tried(edge, count).projection.working <= budget
 
-    needed = 1 if fewer else at_once
     if tile is None:
-        tile = DEFAULT_TILE if budget is None else _tile(fits, needed)
-    if tile is None or not fits(tile, needed):
+        tile = DEFAULT_TILE if budget is None else _tile(fits)
+    if tile is None or not fits(tile, 1):
         assert budget is not None
-        raise MethodError(_refusal(budget, lambda e: tried(e, needed).projection.working, tile))
-    limit = int(OF_MACHINE * (memory_bytes() or 0)) if budget is None else budget
-    while at_once > needed and tried(tile, at_once).projection.working > limit:
+        raise MethodError(_refusal(budget, lambda e: tried(e, 1).projection.working, tile))
+    limit = int(OF_MACHINE * (memory_bytes() or 0)) if budget is None and here else budget
+    while at_once > 1 and limit is not None and tried(tile, at_once).projection.working > limit:
         at_once -= 1
     return tried(tile, at_once)
 
 
-def _tile(fits: Callable[[int, int], bool], needed: int) -> int | None:
+def _tile(fits: Callable[[int, int], bool]) -> int | None:
     """Largest tile that fits, if may be with others beside it; None if none does."""
     for count in range(SHARED, 0, -1):
         for edge in TILES:
-            if edge >= LEAST_SHARED and fits(edge, max(count, needed)):
+            if edge >= LEAST_SHARED and fits(edge, count):
                 return edge
-    return next((edge for edge in TILES if fits(edge, needed)), None)
+    return next((edge for edge in TILES if fits(edge, 1)), None)
 
 
 def plan_for(pair: Pair, method: str, tile: int, overlap: int | None) -> TilePlan:

@@ -19,7 +19,7 @@ from .options import FusionOptions, whole
 from .plan import FusionPlan
 from .readers import as_image, open_hsi, open_msi
 from .spectral import wavelengths_by_rank
-from .workers import Scheduler, Threads, at_once, connected
+from .workers import Scheduler, Workers, at_once, connected, is_client
 
 Image = xr.Dataset | xr.DataArray | np.ndarray
 ImageOrPath = Image | str | Path
@@ -104,7 +104,7 @@ def calibrated(
     return replace(plan, seconds=seconds)
 
 
-def fitting(pair: Pair, options: FusionOptions, workers: Scheduler) -> Fit:
+def fitting(pair: Pair, options: FusionOptions, workers: Workers) -> Fit:
     """Tiles, and how many at once, within the memory that was given."""
     return fit(
         pair,
@@ -113,7 +113,7 @@ def fitting(pair: Pair, options: FusionOptions, workers: Scheduler) -> Fit:
         tile=options.tile,
         overlap=options.overlap,
         at_once=at_once(workers),
-        fewer=isinstance(workers, Threads),
+        here=not is_client(workers),
     )
 
 
