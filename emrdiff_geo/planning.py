@@ -15,7 +15,7 @@ from .grid import Pair, pair_scenes
 from .memory import Case, Fit, fit, plan_for
 from .methods import get_method
 from .methods.uncertainty import check_sampling
-from .options import FusionOptions, whole
+from .options import FusionOptions, span, whole
 from .plan import FusionPlan
 from .readers import as_image, open_hsi, open_msi
 from .spectral import wavelengths_by_rank
@@ -33,8 +33,9 @@ def open_images(
     Raises
     ------
     InputError
-        If wavelengths are given for an HSI that has its own.
+        If wavelengths are no range, or given for an HSI that has its own.
     """
+    wavelengths = None if wavelengths is None else span("wavelengths", wavelengths)
     hsi = open_hsi(hsi) if isinstance(hsi, str | Path) else hsi
     msi = open_msi(msi) if isinstance(msi, str | Path) else msi
     names = tuple(str(getattr(i, "attrs", {}).get("source", "in memory")) for i in (hsi, msi))
