@@ -12,7 +12,7 @@ import numpy as np
 import rioxarray  # noqa: F401  (results promise the .rio accessor)
 import xarray as xr
 
-from ._layout import check_stored
+from ._layout import STORED, check_stored
 from ._machine import cores
 from ._normalise import grid_coords
 from ._process import give_back
@@ -64,7 +64,7 @@ __all__ = [
 #: In the provenance of a companion, so that nobody takes it for an image.
 UNCERTAINTY_NOTE = "The values are the standard deviation of the error of the fused image."
 #: Arguments of `fuse_to_file` beside the options.
-_OF_FILES = ("overwrite", "resume", "scheduler", "dtype", "scale", "offset", "progress")
+_OF_FILES = ("overwrite", "resume", "scheduler", "progress", *STORED)
 
 
 def _prepare(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ._layout import STORED, check_stored
 from ._sizes import parse_bytes
 from .errors import InputError
 from .grid import Pair, pair_scenes
@@ -61,7 +62,14 @@ def open_pair(
 
 
 def plan_fusion(
-    hsi: ImageOrPath, msi: ImageOrPath, *, scheduler: Scheduler = None, **options: Any
+    hsi: ImageOrPath,
+    msi: ImageOrPath,
+    *,
+    scheduler: Scheduler = None,
+    dtype: str = "float32",
+    scale: float | None = None,
+    offset: float = 0.0,
+    **options: Any,
 ) -> FusionPlan:
     """Plan a fusion without reading a pixel.
 
@@ -71,17 +79,20 @@ def plan_fusion(
         As for `fuse`.
     scheduler : optional
         As for `fuse_to_file`: it decides how many tiles are in memory at once.
+    dtype, scale, offset
+        As for `fuse_to_file`: they decide what is needed of the disk.
     **options
         See `FusionOptions`.
     """
-    chosen = FusionOptions.of(options)
+    chosen = FusionOptions.of(options, "scheduler", *STORED)
     check_options(chosen)
+    check_stored(dtype, scale, offset)
     pair = open_pair(hsi, msi, chosen.ratio, chosen.wavelengths)[0]
     with connected(scheduler) as workers:
         found = fitting(pair, chosen, workers)
-    return FusionPlan.of(
-        pair, asdict(chosen), plan_for(pair, chosen.method, found.tile, chosen.overlap), found
-    )
+    tiles = plan_for(pair, chosen.method, found.tile, chosen.overlap)
+    stored = {"dtype": dtype, "scale": scale, "offset": offset}
+    return FusionPlan.of(pair, asdict(chosen), tiles, found, stored)
 
 
 def calibrated(
@@ -91,7 +102,7 @@ def calibrated(
     from .calibration import estimate_seconds
 
     plan = plan_fusion(hsi, msi, scheduler=scheduler, **options)
-    chosen = FusionOptions.of(options)
+    chosen = FusionOptions(**{k: v for k, v in options.items() if k not in STORED})
     pair = open_pair(hsi, msi, chosen.ratio, chosen.wavelengths)[0]
     seconds = estimate_seconds(
         pair,
@@ -101,6 +112,7 @@ def calibrated(
         psf=chosen.psf,
         normalise=chosen.normalise,
         at_once=plan.memory.at_once,
+        stored=plan.stored,
     )
     return replace(plan, seconds=seconds)
 

@@ -8,11 +8,11 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .._layout import check_stored
+from .._layout import STORED, check_stored
 from .._process import keep_freed
 from ..errors import OutputError
 from .context import DONE, FAILED, Context
-from .fusing import STORED, fuse_options, fuse_pair
+from .fusing import fuse_options, fuse_pair
 from .manifest import Row, read_manifest
 from .progress import print_table
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from .._layout import check_stored
+from .._layout import STORED, check_stored
 from ..execute import Progress, ProgressEvent
 from ..fusion import FusionOptions, check_options, fuse_to_file
 from ..sinks import check_leftover, check_output
@@ -14,9 +14,6 @@ from ..twin import check_twin
 from .context import Context
 from .planning import OPTIONS
 from .progress import for_events
-
-#: How values are stored.
-STORED = ("dtype", "scale", "offset")
 
 
 def fuse(context: Context) -> None:
