@@ -16,6 +16,7 @@ from ._machine import memory_bytes
 from ._sizes import format_bytes
 from .errors import MethodError
 from .grid import Pair
+from .light import CELL, CELLS
 from .methods import Method, MethodOptions, get_method
 from .methods.held import Load, scratch
 from .methods.state import REACH
@@ -205,7 +206,8 @@ def network_bytes(options: MethodOptions) -> int:
 def _measuring(case: Case, at_once: int) -> int:
     """Registration looks at windows of 1024 MSI pixels, statistics at blocks of 64 HSI pixels.
 
-    Several of the blocks are measured at the same time, as tiles are computed.
+    Several of the blocks are measured at the same time, as tiles are computed. Beside them are the
+    sums and gains of the cells in which the light is measured.
     """
     fine = (64 + 8) * case.ratio
     fine = min(fine, case.frame[0]) * min(fine, case.frame[1])
@@ -216,6 +218,8 @@ def _measuring(case: Case, at_once: int) -> int:
     joint = 8 * 4 * (case.n_hsi + case.n_msi) ** 2
     window = min(1024 * 1024, case.frame[0] * case.frame[1])
     registering = _FLOAT * window * (3 * case.n_msi + 8)
+    cells = min(CELLS, math.prod(-(-n // (case.ratio * CELL)) for n in case.frame))
+    joint += 8 * 6 * case.n_msi * cells
     return int(SLACK * (max(at_once * statistics, registering) + joint)) + 32 * 2**20
 
 
