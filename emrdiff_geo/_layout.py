@@ -12,6 +12,8 @@ from odc.geo.geobox import GeoBox
 from .errors import OutputError
 from .metadata import Bands, Provenance
 
+#: How values are stored: arguments of `sinks.open_sink` that a user can choose.
+STORED = ("dtype", "scale", "offset")
 _NODATA = {"float32": np.nan, "int16": -32768}
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ def estimate_seconds(
     psf: str = AUTO,
     normalise: bool = True,
     at_once: int = 1,
+    stored: Mapping[str, Any] | None = None,
 ) -> dict[str, float]:
     """Estimate the time of a fusion, stage by stage.
 
@@ -48,6 +49,8 @@ def estimate_seconds(
         See `measure_pair`.
     at_once : int
         Tiles that are computed side by side.
+    stored : mapping, optional
+        How values are stored, see `open_sink`.
 
     Returns
     -------
@@ -81,7 +84,7 @@ def estimate_seconds(
         if at_once > 1:
             torch_threads(run, max(1, cores() // at_once))
         block, fusing = _timed(lambda: run.tile(0, 0))
-    _, writing = _timed(lambda: _write(block, plan.tile))
+    _, writing = _timed(lambda: _write(block, plan.tile, stored or {}))
     # The PSF is measured on some windows, however large the scene is.
     (_, optics), (_, of_part) = (_timed(lambda p=p: resolve_psf(p, psf)) for p in (pair, part))
     lr_part, lr_all = (p.lr_shape[0] * p.lr_shape[1] for p in (part, pair))
@@ -103,10 +106,10 @@ def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
     return found, time.perf_counter() - begun
 
 
-def _write(block: Any, tile: int) -> None:
+def _write(block: Any, tile: int, stored: Mapping[str, Any]) -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
-        open_sink(Path(folder) / "calibration.tif", block.shape, chunks=tile) as sink,
+        open_sink(Path(folder) / "calibration.tif", block.shape, chunks=tile, **stored) as sink,
     ):
         sink.write(block, 0, 0)
 

@@ -12,9 +12,11 @@ import numpy as np
 import rioxarray  # noqa: F401  (results promise the .rio accessor)
 import xarray as xr
 
-from ._layout import check_stored
+from ._layout import STORED, check_stored
+from ._machine import cores
 from ._normalise import IMAGE, grid_coords, make_image
 from ._process import give_back
+from ._room import Room
 from .coregister import registered_pair
 from .errors import InputError
 from .execute import Progress, ProgressEvent, fuse_tiles
@@ -36,7 +38,15 @@ from .planning import (
 )
 from .sinks import Sink, check_leftover, check_output, open_sink
 from .twin import check_twin, open_twin
-from .workers import Scheduler, Threads, connected, mapped
+from .workers import (
+    Scheduler,
+    Threads,
+    Workers,
+    connected,
+    mapped,
+    own_torch_threads,
+    torch_threads,
+)
 
 __all__ = [
     "FusionOptions",
@@ -54,12 +64,12 @@ __all__ = [
 #: In the provenance of a companion, so that nobody takes it for an image.
 UNCERTAINTY_NOTE = "The values are the standard deviation of the error of the fused image."
 #: Arguments of `fuse_to_file` beside the options.
-_OF_FILES = ("overwrite", "resume", "scheduler", "dtype", "scale", "offset", "progress")
+_OF_FILES = ("overwrite", "resume", "scheduler", "progress", *STORED)
 
 
 def _prepare(
-    hsi: ImageOrPath, msi: ImageOrPath, options: FusionOptions, workers: Scheduler
-) -> tuple[Run, Provenance, Scheduler]:
+    hsi: ImageOrPath, msi: ImageOrPath, options: FusionOptions, workers: Workers
+) -> tuple[Run, Provenance, Workers]:
     """Run, what is recorded of it, and the workers that its memory allows."""
     check_options(options)
     hsi, msi, names = open_images(hsi, msi, options.wavelengths)
@@ -67,6 +77,7 @@ def _prepare(
     found = fitting(pair_scenes(hsi, msi, ratio=options.ratio), options, workers)
     if isinstance(workers, Threads):
         workers = Threads(found.at_once)
+    room = Room(found.at_once)
     options = replace(options, tile=found.tile)
     pair = registered_pair(
         hsi, msi, ratio=options.ratio, coregister=options.coregister, force=options.force
@@ -80,7 +91,8 @@ def _prepare(
         tile=found.tile,
         overlap=options.overlap,
         check_edge=found.check_edge,
-        over=mapped(workers),
+        over=mapped(workers, room),
+        room=room,
     )
     return run, _provenance(run, options, names), workers
 
@@ -111,7 +123,8 @@ def fuse(hsi: ImageOrPath, msi: ImageOrPath, **options: Any) -> xr.Dataset:
     """Fuse a hyperspectral and a multispectral image.
 
     The scene is measured at once (one pass over both images); tiles are fused when they are
-    needed, each on its own, so that slicing computes only the tiles it touches.
+    needed, each on its own, so that slicing computes only the tiles it touches. Whichever dask
+    scheduler does it, no more of them at once in a process than the memory allows.
 
     Parameters
     ----------
@@ -137,12 +150,16 @@ def fuse(hsi: ImageOrPath, msi: ImageOrPath, **options: Any) -> xr.Dataset:
         If the images or the options do not go together; the message names the cure.
     """
     with connected(None) as workers:
+        # Whichever scheduler will compute the tiles, no more of them at once than these threads.
         run, provenance, _ = _prepare(hsi, msi, FusionOptions.of(options), workers)
     return _dataset(run, _lazy_image(run), provenance)
 
 
 def _compute_tile(run: Run, row: int, col: int) -> np.ndarray:
-    return run.tile(row, col)
+    """One tile, on a thread of dask: it shares memory and cores with those beside it."""
+    with run.room, own_torch_threads():
+        torch_threads(run, max(1, cores() // (run.room.places or 1)))
+        return run.tile(row, col)
 
 
 def _lazy_image(run: Run) -> da.Array:
@@ -200,11 +217,11 @@ def fuse_to_file(
         Go on where an interrupted run of the same pair and options ended, if there is one; and if
         this run fails or is stopped, keep the tiles that are done in a folder beside `out`. Without
         it a run that fails or is stopped leaves nothing behind.
-    scheduler : str or distributed.Client, optional
+    scheduler : str, distributed.Client or cluster, optional
         Where the tiles are computed: ``"threads"`` (the default), as many as there are cores and
-        the memory allows; ``"synchronous"``, one after the other; or a dask cluster or its address,
-        whose workers see the same files under the same names. The bytes of the result do not
-        depend on it.
+        the memory allows; ``"synchronous"``, one after the other; or a dask cluster, its address or
+        a client of it, whose workers see the same files under the same names. The bytes of the
+        result do not depend on it.
     dtype, scale, offset
         How values are stored, see `open_sink`: float32, or int16 with value = stored * scale +
         offset.

@@ -13,6 +13,7 @@ No band of the HSI is touched: its radiometry is the result's.
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -33,6 +34,9 @@ log = logging.getLogger(__name__)
 #: -0.01, 0.00 and -0.01 dB. Means of the MSI's own pixels, not of what the HSI's PSF makes of them,
 #: lose 0.5 dB where the images agree. A second round gains 0.5 dB and loses 0.1 dB with changes.
 CELL = 4
+#: Most cells of a scene, those of 1024 x 1024 HSI pixels: in larger ones cells are larger, since
+#: all of their gains go with the run to whatever computes its tiles.
+CELLS = 65536
 #: Disagreement from which on an MSI is changed at all: RMS of what the HSI does not explain of the
 #: degraded MSI, relative to its standard deviation. Where the images agree it is at most 0.003.
 LEAST = 0.002
@@ -119,31 +123,38 @@ def in_same_light(pair: Pair, statistics: SceneStatistics, over: Over = map) -> 
         f"{gains.min():.2f} and {gains.max():.2f}."
     )
     log.info(note)
-    lit = LitSource(pair.msi, gains, CELL * pair.ratio)
+    lit = LitSource(pair.msi, gains, cell_edge(pair.lr_shape) * pair.ratio)
     return replace(pair, msi=lit, notes=(*pair.notes, note))
 
 
+def cell_edge(lr_shape: tuple[int, int]) -> int:
+    """Edge of a scene's cells in HSI pixels: a multiple of `CELL`."""
+    edge = CELL
+    while math.prod(-(-n // edge) for n in lr_shape) > CELLS:
+        edge += CELL
+    return edge
+
+
 def measure_gains(pair: Pair, statistics: SceneStatistics, over: Over = map) -> np.ndarray:
-    """Gains ``(s, n, m)`` float32 of cells of `CELL` HSI pixels a side."""
-    height, width = (-(-n // CELL) for n in pair.lr_shape)
+    """Gains ``(s, n, m)`` float32 of cells of `cell_edge` HSI pixels a side."""
+    edge = cell_edge(pair.lr_shape)
+    height, width = (-(-n // edge) for n in pair.lr_shape)
     sums = np.zeros((2, pair.n_msi, height, width))
     counts = np.zeros((height, width))
     places = list(blocks(pair.lr_shape, BLOCK))
-    for (rows, cols), found in zip(
-        places, over(partial(_cells, pair, _Expectation.of(statistics)), places), strict=True
-    ):
-        at = (
-            slice(rows.start // CELL, -(-rows.stop // CELL)),
-            slice(cols.start // CELL, -(-cols.stop // CELL)),
-        )
-        sums[:, :, *at], counts[at] = found
-    floor = DARK * np.abs(statistics.msi_mean)[:, None, None] * np.maximum(counts, 1)
-    expected, seen = sums + floor
+    measure = partial(_cells, pair, _Expectation.of(statistics), edge)
+    # A cell may lie in several blocks; their order is the same for every scheduler.
+    for block, (of_both, of_pixels) in zip(places, over(measure, places), strict=True):
+        rows, cols = (slice(s.start // edge, -(-s.stop // edge)) for s in block)
+        sums[:, :, rows, cols] += of_both
+        counts[rows, cols] += of_pixels
+    sums += DARK * np.abs(statistics.msi_mean)[:, None, None] * np.maximum(counts, 1)
+    expected, seen = sums
     contrast = np.sqrt(np.diag(statistics.msi_covariance))
     bright = (statistics.msi_mean > BRIGHT * contrast)[:, None, None] & (seen > 0)
     gains = np.divide(expected, seen, out=np.ones_like(seen), where=bright)
     gains = np.clip(gains, 1 / LARGEST, LARGEST).astype(np.float32)
-    gains[:, counts < SHOWN * CELL**2] = np.nan
+    gains[:, counts < SHOWN * edge**2] = np.nan
     if np.isnan(gains).all():
         return np.ones_like(gains)
     return fill_invalid(gains)[0]
@@ -166,17 +177,22 @@ class _Expectation:
 
 
 @one_blas_thread()
-def _cells(pair: Pair, known: _Expectation, block: Block) -> tuple[np.ndarray, np.ndarray]:
+def _cells(
+    pair: Pair, known: _Expectation, edge: int, block: Block
+) -> tuple[np.ndarray, np.ndarray]:
     """What the cells of a block should show and what they show, sums ``(2, s, n, m)``; counts."""
     seen, valid, *_ = degraded_block(pair.msi.read, *block, pair.lr_shape, known.degradation)
     hsi = pair.hsi.read(*block)[known.good]
     valid &= np.isfinite(hsi).all(axis=0)
     expected = np.tensordot(known.response, hsi, axes=1) + known.offset
     values = np.stack([np.maximum(expected, 0), seen])
-    return _summed(np.where(valid, values, 0)), _summed(valid)
+    return _summed(np.where(valid, values, 0), edge, block), _summed(valid, edge, block)
 
 
-def _summed(values: np.ndarray) -> np.ndarray:
-    """Sums ``(..., n, m)`` over cells of ``(..., h, w)``; the last ones may be smaller."""
-    rows, cols = (range(0, n, CELL) for n in values.shape[-2:])
+def _summed(values: np.ndarray, edge: int, block: Block) -> np.ndarray:
+    """Sums ``(..., n, m)`` over the parts of cells in a block ``(..., h, w)``."""
+    rows, cols = (
+        [max(i, s.start) - s.start for i in range(s.start // edge * edge, s.stop, edge)]
+        for s in block
+    )
     return np.add.reduceat(np.add.reduceat(values.astype(np.float64), rows, axis=-2), cols, axis=-1)

@@ -16,6 +16,7 @@ from ._machine import memory_bytes
 from ._sizes import format_bytes
 from .errors import MethodError
 from .grid import Pair
+from .light import CELL, CELLS
 from .methods import Method, MethodOptions, get_method
 from .methods.held import Load, scratch
 from .methods.state import REACH
@@ -205,7 +206,8 @@ def network_bytes(options: MethodOptions) -> int:
 def _measuring(case: Case, at_once: int) -> int:
     """Registration looks at windows of 1024 MSI pixels, statistics at blocks of 64 HSI pixels.
 
-    Several of the blocks are measured at the same time, as tiles are computed.
+    Several of the blocks are measured at the same time, as tiles are computed. Beside them are the
+    sums and gains of the cells in which the light is measured.
     """
     fine = (64 + 8) * case.ratio
     fine = min(fine, case.frame[0]) * min(fine, case.frame[1])
@@ -216,6 +218,8 @@ def _measuring(case: Case, at_once: int) -> int:
     joint = 8 * 4 * (case.n_hsi + case.n_msi) ** 2
     window = min(1024 * 1024, case.frame[0] * case.frame[1])
     registering = _FLOAT * window * (3 * case.n_msi + 8)
+    cells = min(CELLS, math.prod(-(-n // (case.ratio * CELL)) for n in case.frame))
+    joint += 8 * 6 * case.n_msi * cells
     return int(SLACK * (max(at_once * statistics, registering) + joint)) + 32 * 2**20
 
 
@@ -254,7 +258,7 @@ def fit(
     tile: int | None = None,
     overlap: int | None = None,
     at_once: int = 1,
-    fewer: bool = False,
+    here: bool = True,
 ) -> Fit:
     """Choose the tiles of a fusion.
 
@@ -267,9 +271,11 @@ def fit(
     tile, overlap : int or None
         The user's choice.
     at_once : int
-        Tiles that would be computed at the same time in one process.
-    fewer : bool
-        Whether it may be fewer than that.
+        Tiles that could be computed at the same time in one process: fewer where memory is short,
+        and the tile does not depend on it.
+    here : bool
+        Whether that is this process, whose tiles take a part of the machine where there is no
+        budget.
 
     Raises
     ------
@@ -287,25 +293,24 @@ def fit(
     def fits(edge: int, count: int) -> bool:
         return budget is None or tried(edge, count).projection.working <= budget
 
-    needed = 1 if fewer else at_once
     if tile is None:
-        tile = DEFAULT_TILE if budget is None else _tile(fits, needed)
-    if tile is None or not fits(tile, needed):
+        tile = DEFAULT_TILE if budget is None else _tile(fits)
+    if tile is None or not fits(tile, 1):
         assert budget is not None
-        raise MethodError(_refusal(budget, lambda e: tried(e, needed).projection.working, tile))
-    limit = int(OF_MACHINE * (memory_bytes() or 0)) if budget is None else budget
-    while at_once > needed and tried(tile, at_once).projection.working > limit:
+        raise MethodError(_refusal(budget, lambda e: tried(e, 1).projection.working, tile))
+    limit = int(OF_MACHINE * (memory_bytes() or 0)) if budget is None and here else budget
+    while at_once > 1 and limit is not None and tried(tile, at_once).projection.working > limit:
         at_once -= 1
     return tried(tile, at_once)
 
 
-def _tile(fits: Callable[[int, int], bool], needed: int) -> int | None:
+def _tile(fits: Callable[[int, int], bool]) -> int | None:
     """Largest tile that fits, if may be with others beside it; None if none does."""
     for count in range(SHARED, 0, -1):
         for edge in TILES:
-            if edge >= LEAST_SHARED and fits(edge, max(count, needed)):
+            if edge >= LEAST_SHARED and fits(edge, count):
                 return edge
-    return next((edge for edge in TILES if fits(edge, needed)), None)
+    return next((edge for edge in TILES if fits(edge, 1)), None)
 
 
 def plan_for(pair: Pair, method: str, tile: int, overlap: int | None) -> TilePlan:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from numbers import Real
 from typing import Any
 
+from ._sizes import parse_bytes
+from .degrade import PSFS
 from .errors import InputError
 from .methods import MethodOptions
 from .optics import AUTO
@@ -15,7 +18,6 @@ from .optics import AUTO
 #: Options that change nothing of a result, and those that its provenance names by themselves.
 NO_EFFECT = ("force", "memory")
 NAMED = ("weights", "seed", "ratio")
-_WHOLE = ("steps", "seed", "samples", "tile", "overlap", "ratio")
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,8 @@ class FusionOptions:
     def __post_init__(self) -> None:
         for f in fields(self):
             value = getattr(self, f.name)
-            if f.name in _WHOLE and value is not f.default:
-                object.__setattr__(self, f.name, whole(f.name, value))
+            if f.name in _CHECKS and value is not f.default:
+                object.__setattr__(self, f.name, _CHECKS[f.name](f.name, value))
 
     @classmethod
     def of(cls, options: Mapping[str, Any], *beside: str) -> FusionOptions:
@@ -132,3 +134,44 @@ def whole(name: str, value: Any) -> int:
     if not isinstance(value, Real) or not float(value).is_integer():
         raise InputError(f"{name}={value!r} is not a whole number: pass an int")
     return int(value)
+
+
+def span(name: str, value: Any) -> tuple[float, float]:
+    """A range of wavelengths in nm.
+
+    Raises
+    ------
+    InputError
+        If it is none.
+    """
+    try:
+        low, high = (float(v) for v in value)
+    except (TypeError, ValueError):
+        low = high = 0.0
+    if not 0 < low < high < float("inf"):
+        raise InputError(f"{name}={value!r} is no range in nm: pass one such as (400, 2500)")
+    return low, high
+
+
+def _psf(name: str, value: Any) -> str:
+    known = AUTO, *PSFS
+    if value not in known:
+        raise InputError(f"there is no {name} {value!r}: use one of {', '.join(known)}")
+    return str(value)
+
+
+def _device(name: str, value: Any) -> str:
+    # Whether it exists here only torch can tell, which takes seconds to load.
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", str(value)):
+        raise InputError(f"there is no {name} {value!r}: use auto, cpu or cuda")
+    return str(value)
+
+
+#: What makes of an option's name and value the value that is meant, or refuses it.
+_CHECKS: dict[str, Callable[[str, Any], Any]] = {
+    **dict.fromkeys(("steps", "seed", "samples", "tile", "overlap", "ratio"), whole),
+    "device": _device,
+    "psf": _psf,
+    "wavelengths": span,
+    "memory": lambda name, value: parse_bytes(value),
+}

@@ -6,11 +6,12 @@ process that has it can compute any tile, alone and in any order.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 
+from ._room import Room
 from ._threads import one_blas_thread
 from .errors import InputError
 from .grid import Pair
@@ -43,6 +44,8 @@ class Run:
         As prepared for this scene.
     pixels : (str, str)
         Digests of all pixels of the HSI and of the MSI.
+    room : Room
+        Entered by whatever computes tiles: how many at once the memory of a process is meant for.
     """
 
     pair: Pair
@@ -51,6 +54,7 @@ class Run:
     method: str
     options: MethodOptions
     pixels: tuple[str, str] = ("", "")
+    room: Room = field(default_factory=Room)
 
     @one_blas_thread()
     def tile(self, row: int, col: int) -> np.ndarray:
@@ -104,6 +108,7 @@ def prepare_run(
     overlap: int | None = None,
     check_edge: int = LARGEST,
     over: Over = map,
+    room: Room | None = None,
 ) -> Run:
     """Measure the scene and make a run ready, see `measure_pair`.
 
@@ -123,6 +128,8 @@ def prepare_run(
         Largest edge of the part of the scene that is fused one ratio lower, HSI pixels.
     over : callable
         Where the scene is measured, see `statistics.Over`.
+    room : Room, optional
+        See `Run`; by default tiles are computed side by side without a limit.
 
     Raises
     ------
@@ -136,7 +143,7 @@ def prepare_run(
     if chosen.prepare is not None:
         lower = partial(_lower, pair, statistics, check_edge)
         options = chosen.prepare(options, statistics, lower)
-    return Run(pair, statistics, plan, method, options, measured.pixels)
+    return Run(pair, statistics, plan, method, options, measured.pixels, room or Room())
 
 
 def _lower(

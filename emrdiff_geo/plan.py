@@ -12,6 +12,8 @@ import json
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+import numpy as np
+
 from .errors import InputError
 from .grid import Pair
 from .memory import Fit, Projection
@@ -41,6 +43,8 @@ class FusionPlan:
         Cores, which are also the chunks of the result, and the windows that are read for them.
     memory : Projection
         Projected peaks in bytes.
+    stored : dict
+        How values are stored: ``dtype``, ``scale`` and ``offset`` of `fuse_to_file`.
     disk : dict
         Bytes at most, as if nothing could be compressed: ``result`` and ``temporary``, by the kind
         of the result.
@@ -58,12 +62,20 @@ class FusionPlan:
     result: dict[str, Any]
     tiles: TilePlan
     memory: Projection
+    stored: dict[str, Any]
     disk: dict[str, dict[str, int]]
     seconds: dict[str, float] | None = None
     notes: tuple[str, ...] = field(default=())
 
     @classmethod
-    def of(cls, pair: Pair, options: dict[str, Any], tiles: TilePlan, fit: Fit) -> FusionPlan:
+    def of(
+        cls,
+        pair: Pair,
+        options: dict[str, Any],
+        tiles: TilePlan,
+        fit: Fit,
+        stored: dict[str, Any],
+    ) -> FusionPlan:
         """Plan of a pair with resolved options."""
         height, width = pair.shape
         target = pair.target
@@ -76,7 +88,8 @@ class FusionPlan:
         options = {**options, "tile": tiles.tile, "overlap": tiles.halo}
         if uncertain := options.pop("uncertainty"):
             result["uncertainty"] = True
-        size = 4 * pair.n_hsi * height * width * (2 if uncertain else 1)
+        pixel = pair.n_hsi * np.dtype(stored["dtype"]).itemsize
+        size = pixel * height * width * (2 if uncertain else 1)
         return cls(
             method=str(options["method"]),
             options=json.loads(json.dumps(options)),
@@ -90,6 +103,7 @@ class FusionPlan:
             result=result,
             tiles=tiles,
             memory=fit.projection,
+            stored=stored,
             # A GeoTIFF is put together from the regions and then copied into its final order, and
             # its overviews are a third more.
             disk={
@@ -101,10 +115,17 @@ class FusionPlan:
 
     @property
     def fingerprint(self) -> str:
-        """Digest of what decides the result: grids, tiles and options."""
+        """Digest of what decides the result and is known by now: grids, tiles and options.
+
+        It knows nothing of pixels, weights and versions: what goes on with ``--resume`` is compared
+        by `fingerprint.fingerprint`, which does.
+        """
         values = self.to_dict()
         options = {k: v for k, v in values["options"].items() if k not in NO_EFFECT}
-        decisive = [options, *(values[k] for k in ("ratio", "hsi", "msi", "result", "tiles"))]
+        decisive = [
+            options,
+            *(values[k] for k in ("ratio", "hsi", "msi", "result", "tiles", "stored")),
+        ]
         text = json.dumps(decisive, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -9,17 +9,18 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ._layout import STORED, check_stored
 from ._sizes import parse_bytes
 from .errors import InputError
 from .grid import Pair, pair_scenes
 from .memory import Case, Fit, fit, plan_for
 from .methods import get_method
 from .methods.uncertainty import check_sampling
-from .options import FusionOptions, whole
+from .options import FusionOptions, span, whole
 from .plan import FusionPlan
 from .readers import as_image, open_hsi, open_msi
 from .spectral import wavelengths_by_rank
-from .workers import Scheduler, Threads, at_once, connected
+from .workers import Scheduler, Workers, at_once, connected, is_client
 
 Image = xr.Dataset | xr.DataArray | np.ndarray
 ImageOrPath = Image | str | Path
@@ -33,8 +34,9 @@ def open_images(
     Raises
     ------
     InputError
-        If wavelengths are given for an HSI that has its own.
+        If wavelengths are no range, or given for an HSI that has its own.
     """
+    wavelengths = None if wavelengths is None else span("wavelengths", wavelengths)
     hsi = open_hsi(hsi) if isinstance(hsi, str | Path) else hsi
     msi = open_msi(msi) if isinstance(msi, str | Path) else msi
     names = tuple(str(getattr(i, "attrs", {}).get("source", "in memory")) for i in (hsi, msi))
@@ -60,7 +62,14 @@ def open_pair(
 
 
 def plan_fusion(
-    hsi: ImageOrPath, msi: ImageOrPath, *, scheduler: Scheduler = None, **options: Any
+    hsi: ImageOrPath,
+    msi: ImageOrPath,
+    *,
+    scheduler: Scheduler = None,
+    dtype: str = "float32",
+    scale: float | None = None,
+    offset: float = 0.0,
+    **options: Any,
 ) -> FusionPlan:
     """Plan a fusion without reading a pixel.
 
@@ -70,17 +79,20 @@ def plan_fusion(
         As for `fuse`.
     scheduler : optional
         As for `fuse_to_file`: it decides how many tiles are in memory at once.
+    dtype, scale, offset
+        As for `fuse_to_file`: they decide what is needed of the disk.
     **options
         See `FusionOptions`.
     """
-    chosen = FusionOptions.of(options)
+    chosen = FusionOptions.of(options, "scheduler", *STORED)
     check_options(chosen)
+    check_stored(dtype, scale, offset)
     pair = open_pair(hsi, msi, chosen.ratio, chosen.wavelengths)[0]
     with connected(scheduler) as workers:
         found = fitting(pair, chosen, workers)
-    return FusionPlan.of(
-        pair, asdict(chosen), plan_for(pair, chosen.method, found.tile, chosen.overlap), found
-    )
+    tiles = plan_for(pair, chosen.method, found.tile, chosen.overlap)
+    stored = {"dtype": dtype, "scale": scale, "offset": offset}
+    return FusionPlan.of(pair, asdict(chosen), tiles, found, stored)
 
 
 def calibrated(
@@ -90,7 +102,7 @@ def calibrated(
     from .calibration import estimate_seconds
 
     plan = plan_fusion(hsi, msi, scheduler=scheduler, **options)
-    chosen = FusionOptions.of(options)
+    chosen = FusionOptions(**{k: v for k, v in options.items() if k not in STORED})
     pair = open_pair(hsi, msi, chosen.ratio, chosen.wavelengths)[0]
     seconds = estimate_seconds(
         pair,
@@ -100,11 +112,12 @@ def calibrated(
         psf=chosen.psf,
         normalise=chosen.normalise,
         at_once=plan.memory.at_once,
+        stored=plan.stored,
     )
     return replace(plan, seconds=seconds)
 
 
-def fitting(pair: Pair, options: FusionOptions, workers: Scheduler) -> Fit:
+def fitting(pair: Pair, options: FusionOptions, workers: Workers) -> Fit:
     """Tiles, and how many at once, within the memory that was given."""
     return fit(
         pair,
@@ -113,7 +126,7 @@ def fitting(pair: Pair, options: FusionOptions, workers: Scheduler) -> Fit:
         tile=options.tile,
         overlap=options.overlap,
         at_once=at_once(workers),
-        fewer=isinstance(workers, Threads),
+        here=not is_client(workers),
     )
 
 

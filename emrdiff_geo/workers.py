@@ -17,17 +17,23 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from threading import get_ident
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from ._machine import cores
+from ._room import Room
 from .errors import EmrdiffError, InputError, MethodError
 from .pipeline import Run
 from .sinks import Sink
 from .tiling import Tile
 
-#: None or "threads": a thread a core; `Threads`: so many; `ONE_BY_ONE`; the address of a dask
-#: scheduler, or a client of it.
-Scheduler = Any
+if TYPE_CHECKING:
+    from distributed import Client
+
+#: None or "threads": a thread a core; `Threads`: so many; `ONE_BY_ONE`; a dask cluster, the address
+#: of its scheduler, or a client of it.
+Scheduler: TypeAlias = "str | Threads | Cluster | Client | None"
+#: What `connected` makes of that: `ONE_BY_ONE`, `Threads` or a client.
+Workers: TypeAlias = "str | Threads | Client"
 ONE_BY_ONE = "synchronous"
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -42,6 +48,12 @@ class Threads:
     count: int
 
 
+class Cluster(Protocol):
+    """A dask cluster, such as `distributed.LocalCluster`."""
+
+    scheduler_address: str
+
+
 @dataclass(frozen=True)
 class Job:
     """What every worker has to know of a run; picklable."""
@@ -52,7 +64,8 @@ class Job:
     def __call__(self, index: tuple[int, int]) -> tuple[int, int]:
         """Compute and write one tile; returns its index."""
         tile = self.run.plan[index]
-        self.sink.write(self.run.tile(*index), *corner(tile))
+        with self.run.room:
+            self.sink.write(self.run.tile(*index), *corner(tile))
         return index
 
 
@@ -62,7 +75,7 @@ def corner(tile: Tile) -> tuple[int, int]:
 
 
 @contextmanager
-def connected(scheduler: Scheduler) -> Iterator[Scheduler]:
+def connected(scheduler: Scheduler) -> Iterator[Workers]:
     """`ONE_BY_ONE`, `Threads` or a client for what was asked for; a client that is made is closed.
 
     Raises
@@ -72,24 +85,36 @@ def connected(scheduler: Scheduler) -> Iterator[Scheduler]:
     """
     if scheduler is None or scheduler == "threads":
         yield Threads(cores())
-    elif not isinstance(scheduler, str) or scheduler == ONE_BY_ONE:
+    elif scheduler == ONE_BY_ONE or isinstance(scheduler, Threads) or is_client(scheduler):
         yield scheduler
-    else:
+    elif isinstance(scheduler, str) or hasattr(scheduler, "scheduler_address"):
         client = _client(scheduler)
         try:
             yield client
         finally:
             client.close()
+    else:
+        raise InputError(
+            f"scheduler={scheduler!r} computes no tiles: pass 'threads', 'synchronous', or a dask "
+            "cluster, its address or a client of it"
+        )
 
 
-def at_once(scheduler: Scheduler) -> int:
-    """Tiles that one process computes at the same time; takes what `connected` gives."""
-    if scheduler == ONE_BY_ONE:
+def is_client(scheduler: Any) -> bool:
+    """Whether it is a client of a dask cluster."""
+    # Who has one has imported it; it takes half a second.
+    distributed = sys.modules.get("distributed")
+    return distributed is not None and isinstance(scheduler, distributed.Client)
+
+
+def at_once(workers: Workers) -> int:
+    """Tiles that one process could compute at the same time."""
+    if workers == ONE_BY_ONE:
         return 1
-    if isinstance(scheduler, Threads):
-        return scheduler.count
-    workers = scheduler.scheduler_info(n_workers=-1)["workers"].values()
-    return max((worker["nthreads"] for worker in workers), default=1)
+    if isinstance(workers, Threads):
+        return workers.count
+    known = workers.scheduler_info(n_workers=-1)["workers"].values()
+    return max((worker["nthreads"] for worker in known), default=1)
 
 
 def computed(
@@ -108,33 +133,38 @@ def computed(
         If workers die of their tiles.
     """
     indices = (tile.index for tile in tiles)
-    with connected(scheduler) as scheduler:
-        if scheduler == ONE_BY_ONE:
+    with connected(scheduler) as workers:
+        if workers == ONE_BY_ONE:
             found: Any = (job(index) for index in indices)
-        elif isinstance(scheduler, Threads):
-            found = _in_threads(job, indices, scheduler.count)
+        elif isinstance(workers, Threads):
+            found = _in_threads(job, indices, workers.count)
         else:
-            found = _in_cluster(job, indices, scheduler)
+            found = _in_cluster(job, indices, workers)
         with closing(found):
             yield from (job.run.plan[index] for index in found)
 
 
-def mapped(scheduler: Scheduler) -> Callable[..., Iterator[Any]]:
-    """`map` on what `connected` gives: results in the order of the items, a few ahead at most."""
-    if scheduler == ONE_BY_ONE:
+def mapped(workers: Workers, room: Room | None = None) -> Callable[..., Iterator[Any]]:
+    """`map` on what `connected` gives: results in the order of the items, a few ahead at most.
+
+    No process of a cluster works on more items at once than there is room for.
+    """
+    if workers == ONE_BY_ONE:
         return map
 
     def over(function: Callable[[Any], T], items: Iterable[Any]) -> Iterator[T]:
-        if isinstance(scheduler, Threads):
-            with ThreadPoolExecutor(scheduler.count) as pool:
-                yield from _in_order(lambda i: pool.submit(function, i), items, scheduler.count)
+        if isinstance(workers, Threads):
+            with ThreadPoolExecutor(workers.count) as pool:
+                yield from _in_order(lambda i: pool.submit(function, i), items, workers.count)
             return
         # Sent along with every task the function would be large.
-        shared = scheduler.scatter(function, broadcast=True, hash=False)
-        ahead = 2 * max(1, sum(scheduler.nthreads().values()))
-        submit = scheduler.submit
+        shared = workers.scatter(function, broadcast=True, hash=False)
+        ahead = 2 * max(1, sum(workers.nthreads().values()))
+        submit, limit = workers.submit, room or Room()
         with _tiles_in_hand():
-            yield from _in_order(lambda i: submit(_apply, shared, i, pure=False), items, ahead)
+            yield from _in_order(
+                lambda i: submit(_apply, shared, i, limit, pure=False), items, ahead
+            )
 
     return over
 
@@ -275,8 +305,9 @@ def _tiles_in_hand() -> Iterator[None]:
         ) from error
 
 
-def _apply(function: Callable[[Any], T], item: Any) -> T:
-    return function(item)
+def _apply(function: Callable[[Any], T], item: Any, room: Room) -> T:
+    with room:
+        return function(item)
 
 
 def _call(job: Job, index: tuple[int, int]) -> tuple[int, int]:
@@ -308,12 +339,13 @@ def own_torch_threads() -> Iterator[None]:
             torch.set_num_threads(before)
 
 
-def _client(address: str) -> Any:
+def _client(cluster: str | Cluster) -> Client:
     from distributed import Client
 
+    address = cluster if isinstance(cluster, str) else cluster.scheduler_address
     try:
-        client = Client(address, timeout=_TIMEOUT_S, set_as_default=False)
-    except (OSError, ValueError) as error:
+        client = Client(cluster, timeout=_TIMEOUT_S, set_as_default=False)
+    except (OSError, ValueError, RuntimeError) as error:
         raise InputError(f"no dask scheduler answers at {address}: {_START}") from error
     if not client.scheduler_info()["workers"]:
         client.close()

@@ -156,7 +156,7 @@ def test_differences_are_named(folder):
     ]
     other = FusionOptions("regression", ratio=5, wavelengths=(400, 900))
     assert differences(made, "hsi.tif", "msi.tif", other) == [
-        "wavelengths None instead of [400, 900]",
+        "wavelengths None instead of [400.0, 900.0]",
         "ratio 4 instead of 5",
     ]
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -189,6 +190,29 @@ def test_plan_keeps_to_the_memory_and_tells_the_time(files, capsys):
     assert "pass --memory" in capsys.readouterr().err
     assert run(*arguments, "--memory", "much") == 2
     assert "such as 2GB" in capsys.readouterr().err
+
+
+def test_whatever_fuse_does_can_be_planned(files, capsys):
+    taken = {}
+    for command in ("fuse", "plan"):
+        assert run(command, "--help") == 0
+        taken[command] = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+    assert taken["fuse"] - taken["plan"] == {
+        "--progress",
+        "--stop-on-eof",
+        "--resume",
+        "--overwrite",
+    }
+    arguments = ["plan", files["hsi"], files["msi"], "--method", "bicubic", "--json"]
+    options = ["--no-normalise", "--coregister", "--force", "--dtype", "int16", "--scale", 0.5]
+    assert run(*arguments, *options) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert not plan["options"]["normalise"]
+    assert plan["options"]["coregister"]
+    assert plan["options"]["force"]
+    assert plan["stored"] == {"dtype": "int16", "scale": 0.5, "offset": 0.0}
+    assert run(*arguments, "--dtype", "int16") == 2
+    assert "int16 needs a scale" in capsys.readouterr().err
 
 
 def test_results_can_be_whole_numbers(files, tmp_path, capsys):

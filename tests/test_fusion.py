@@ -12,7 +12,7 @@ from scenes import WAVELENGTHS, dataset, pair, reference_cube, simulated
 from scipy import ndimage
 
 from emrdiff_geo.errors import EmrdiffError, GridError, InputError, MethodError, OutputError
-from emrdiff_geo.fusion import ProgressEvent, fuse, fuse_to_file, plan_fusion
+from emrdiff_geo.fusion import FusionOptions, ProgressEvent, fuse, fuse_to_file, plan_fusion
 from emrdiff_geo.metadata import Provenance
 from emrdiff_geo.methods import METHODS
 from emrdiff_geo.methods.state import universal_channels
@@ -333,12 +333,24 @@ def test_a_pair_that_does_not_overlap_is_refused(scene):
         ({"seed": None}, "seed=None is not"),
         ({"mehtod": "bicubic"}, "no option mehtod: did you mean method"),
         ({"zebra": 1}, "choose from method, weights"),
+        ({"wavelengths": 400}, "wavelengths=400 is no range in nm"),
+        ({"wavelengths": (2500, 400)}, "pass one such as"),
+        ({"psf": "magic"}, "no psf 'magic': use one of auto, gaussian"),
+        ({"psf": ["area"]}, "no psf"),
+        ({"device": "gpu", "method": "bicubic"}, "no device 'gpu': use auto, cpu or cuda"),
+        ({"device": None}, "no device None"),
+        ({"memory": "much"}, "no amount of memory"),
+        ({"memory": -1}, "no amount of memory"),
     ],
 )
-def test_options_that_are_none_are_told_in_a_sentence(scene, options, words):
+def test_options_that_are_none_are_told_before_anything_is_opened(options, words):
     for ask in (fuse, plan_fusion):
         with pytest.raises(InputError, match=words):
-            ask(*scene[:2], **options)
+            ask("no_such_hsi.tif", "no_such_msi.tif", **options)
+
+
+def test_a_range_of_wavelengths_may_come_out_of_json():
+    assert FusionOptions(wavelengths=[400, 2500]) == FusionOptions(wavelengths=(400.0, 2500.0))
 
 
 def test_options_of_files_can_be_misspelt_too(scene, tmp_path):

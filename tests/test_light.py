@@ -9,20 +9,20 @@ from scenes import pair
 
 from emrdiff_geo.fusion import fuse
 from emrdiff_geo.grid import pair_scenes
-from emrdiff_geo.light import CELL, LARGEST, LitSource
+from emrdiff_geo.light import CELL, CELLS, LARGEST, LitSource, cell_edge, measure_gains
 from emrdiff_geo.measuring import measure_pair
 from emrdiff_geo.sources import ArraySource
 
 RATIO = 4
 SIZE = 192
-CELLS = SIZE // RATIO // CELL
+ACROSS = SIZE // RATIO // CELL
 
 
-def haze(amplitude=0.2):
+def haze(height=SIZE, width=SIZE):
     """A gain of every pixel, other for every band."""
-    y, x = np.mgrid[:SIZE, :SIZE] / SIZE
+    y, x = np.mgrid[:height, :width] / SIZE
     bands = np.arange(4)[:, None, None]
-    return (1 + amplitude * np.sin(4 * x + bands) * np.cos(3 * y)).astype(np.float32)
+    return (1 + 0.2 * np.sin(4 * x + bands) * np.cos(3 * y)).astype(np.float32)
 
 
 def other_light(gain):
@@ -69,6 +69,43 @@ def test_images_that_agree_are_left_alone():
     assert measure_pair(scene, normalise=False)[0] is scene
 
 
+@pytest.mark.parametrize("shape", [(3660, 3660), (100_000, 400), (1_000_000, 1_000_000)])
+def test_cells_do_not_get_more_with_the_scene(shape):
+    edge = cell_edge(shape)
+    assert edge % CELL == 0
+    assert np.prod([-(-n // edge) for n in shape]) <= CELLS
+    assert np.prod([-(-n // (edge - CELL)) for n in shape]) > CELLS
+
+
+def test_cells_of_small_scenes_stay_as_they_are():
+    assert cell_edge((1024, 1024)) == cell_edge((3, 3)) == CELL
+
+
+def test_large_cells_lie_across_blocks(monkeypatch):
+    hsi, msi, _ = pair(300, 548, RATIO)
+    scene = pair_scenes(hsi, msi.assign(image=msi["image"] * haze(300, 548)))
+    statistics = measure_pair(scene, psf="gaussian", normalise=False)[1].statistics
+    monkeypatch.setattr("emrdiff_geo.light.CELLS", 100)
+    assert cell_edge(scene.lr_shape) == 12
+    found = measure_gains(scene, statistics)
+    assert found.shape == (4, 7, 12)
+    monkeypatch.setattr("emrdiff_geo.light.BLOCK", 1000)
+    np.testing.assert_allclose(found, measure_gains(scene, statistics), rtol=1e-3)
+    assert np.ptp(found) > 0.2
+
+
+def test_large_cells_take_the_light_out_too(monkeypatch):
+    monkeypatch.setattr("emrdiff_geo.light.CELLS", 40)
+    hsi, hazy, clear, _ = other_light(haze())
+    lit, _ = measure_pair(pair_scenes(hsi, hazy), psf="gaussian")
+    assert lit.msi.gains.shape == (4, 6, 6)
+    assert lit.msi.edge == 2 * CELL * RATIO
+    found = lit.msi.read(slice(0, SIZE), slice(0, SIZE))
+    clear = clear["image"].values
+    found = found * (clear.mean((1, 2)) / found.mean((1, 2)))[:, None, None]
+    assert error(found, clear) < 0.4 * error(hazy["image"].values, clear)
+
+
 def test_the_psf_is_found_through_haze():
     hsi, hazy, *_ = other_light(haze())
     lit, measured = measure_pair(pair_scenes(hsi, hazy))
@@ -82,9 +119,9 @@ def test_nodata_and_dark_bands():
     values = hazy["image"].values.copy()
     values[:, : SIZE // 2, : SIZE // 4] = np.nan
     lit = measure_pair(pair_scenes(hsi, hazy.assign(image=(hazy["image"].dims, values))))[0]
-    assert lit.msi.gains.shape == (4, CELLS, CELLS)
+    assert lit.msi.gains.shape == (4, ACROSS, ACROSS)
     assert np.isfinite(lit.msi.gains).all()
-    far = np.s_[:, :, CELLS // 2 :]
+    far = np.s_[:, :, ACROSS // 2 :]
     np.testing.assert_allclose(lit.msi.gains[far], plain[far], atol=0.05)
     read = lit.msi.read(slice(0, SIZE), slice(0, SIZE))
     assert np.array_equal(np.isnan(read), np.isnan(values))

@@ -84,23 +84,23 @@ def test_a_tile_of_the_network_stays_within_its_projection():
 @settings(max_examples=30, deadline=None)
 @given(st.integers(120 * MB, 4000 * MB), st.integers(1, 8))
 def test_what_fits_is_within_the_budget_and_more_memory_never_gives_less(scene, budget, threads):
-    found = fitted(scene, budget, at_once=threads, fewer=True)
+    found = fitted(scene, budget, at_once=threads)
     assert found.projection.working <= budget
     assert found.at_once <= threads
-    more = fitted(scene, 2 * budget, at_once=threads, fewer=True)
+    more = fitted(scene, 2 * budget, at_once=threads)
     assert more.tile >= found.tile
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(120 * MB, 4000 * MB), st.integers(2, 64))
 def test_the_tile_does_not_depend_on_the_cores(scene, budget, cores):
-    alone, many = (fitted(scene, budget, at_once=n, fewer=True) for n in (1, cores))
+    alone, many = (fitted(scene, budget, at_once=n) for n in (1, cores))
     assert many.tile == alone.tile
     assert many.at_once >= alone.at_once == 1
 
 
 def test_the_self_check_does_not_depend_on_the_cores(scene):
-    edges = {fitted(scene, None, at_once=n, fewer=f).check_edge for n, f in ((1, False), (8, True))}
+    edges = {fitted(scene, None, at_once=n).check_edge for n in (1, 8)}
     assert edges == {LARGEST}
 
 
@@ -108,9 +108,9 @@ def test_without_a_budget_threads_take_a_part_of_the_machine(scene, monkeypatch)
     one = fitted(scene, None, tile=32).projection
     three = 3 * one.tile + 2 * THREAD
     monkeypatch.setattr("emrdiff_geo.memory.memory_bytes", lambda: 2 * three + MB)
-    assert fitted(scene, None, tile=32, at_once=16, fewer=True).at_once == 3
+    assert fitted(scene, None, tile=32, at_once=16).at_once == 3
     monkeypatch.setattr("emrdiff_geo.memory.memory_bytes", lambda: None)
-    assert fitted(scene, None, tile=32, at_once=16, fewer=True).at_once == 1
+    assert fitted(scene, None, tile=32, at_once=16).at_once == 1
 
 
 def test_without_a_budget_nothing_is_refused(scene):

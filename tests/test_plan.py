@@ -8,7 +8,7 @@ import pytest
 import zarr
 from scenes import pair
 
-from emrdiff_geo.errors import InputError, MethodError
+from emrdiff_geo.errors import InputError, MethodError, OutputError
 from emrdiff_geo.fusion import calibrated, fuse, fuse_to_file, plan_fusion
 from emrdiff_geo.plan import FusionPlan
 
@@ -74,6 +74,21 @@ def test_a_plan_with_uncertainty_can_be_followed(scene, tmp_path):
     assert sigma.exists()
 
 
+def test_a_plan_knows_how_values_are_stored(scene, tmp_path):
+    stored = {"dtype": "int16", "scale": 1e-4, "offset": 0.0}
+    plan, plain = plan_fusion(*scene, **OPTIONS, **stored), plan_fusion(*scene, **OPTIONS)
+    assert plan.stored == stored
+    assert plan.fingerprint != plain.fingerprint
+    for kind, needed in plain.disk.items():
+        for what, size in needed.items():
+            assert plan.disk[kind][what] == pytest.approx(size / 2, abs=1)
+    assert FusionPlan.from_json(plan.to_json()) == plan
+    out = fuse_to_file(*scene, tmp_path / "out.zarr", **plan.options, **plan.stored)
+    assert zarr.open_group(out)["image"].dtype == np.int16
+    with pytest.raises(OutputError, match="int16 needs a scale"):
+        plan_fusion(*scene, **OPTIONS, dtype="int16")
+
+
 @pytest.mark.parametrize(
     "options",
     [{"uncertainty": True}, {"samples": 0}, {"samples": 2, "method": "regression"}],
@@ -84,7 +99,7 @@ def test_what_fuse_refuses_cannot_be_planned(scene, options):
 
 
 def test_an_estimate_has_all_stages(scene):
-    seconds = calibrated(*scene, **OPTIONS).seconds
+    seconds = calibrated(*scene, **OPTIONS, dtype="int16", scale=1e-4).seconds
     assert set(seconds) == {"statistics", "fuse", "write", "total"}
     assert all(value >= 0 for value in seconds.values())
 

@@ -221,6 +221,20 @@ def test_the_steps_follow_the_time_that_is_left():
     assert pace.steps_left(pace.FIRST + 30, 60.0) == 0
 
 
+@pytest.mark.parametrize(
+    ("variant", "option"),
+    [
+        ("universal", {"residual": "none"}),
+        ("universal", {"pseudo_bands": "last"}),
+        ("published", {"width": 8}),
+    ],
+)
+def test_an_option_of_the_other_variant_is_refused(tmp_path, variant, option):
+    with pytest.raises(InputError, match=r"alone: leave it out, or add --variant"):
+        train(["nothere.npz@400-700"], tmp_path / "run", variant=variant, steps=1, **option)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_published_variant_trains_for_one_sensor(tmp_path):
     cube = reference_cube(96, 96, 31)
     np.savez(tmp_path / "scene.npz", cube=cube.transpose(1, 2, 0))

@@ -8,11 +8,12 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from .._layout import STORED
 from .._process import keep_freed
 from ..fusion import FusionOptions
 from ..recorded import check_made
 from .context import DONE, FAILED, Context
-from .fusing import STORED, fuse_options, fuse_pair
+from .fusing import fuse_options, fuse_pair
 from .manifest import Row, read_manifest
 from .progress import print_table
 

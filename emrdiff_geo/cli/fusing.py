@@ -6,14 +6,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+from .._layout import STORED
 from ..execute import Progress, ProgressEvent
 from ..fusion import fuse_to_file
 from .context import Context
 from .planning import OPTIONS
 from .progress import for_events
-
-#: How values are stored.
-STORED = ("dtype", "scale", "offset")
 
 
 def fuse(context: Context) -> None:

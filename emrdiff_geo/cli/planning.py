@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
+
+from .._layout import STORED
 from .._sizes import format_bytes
 from ..options import FusionOptions
 from ..plan import FusionPlan
@@ -18,7 +21,7 @@ OPTIONS = tuple(f.name for f in fields(FusionOptions) if f.name != "uncertainty"
 def plan(context: Context) -> None:
     """Print what a fusion would do."""
     args = context.args
-    options = {**context.given(OPTIONS), "uncertainty": args.uncertainty is not None}
+    options = context.given((*OPTIONS, *STORED)) | {"uncertainty": args.uncertainty is not None}
     make = calibrated if args.calibrate else plan_fusion
     found = make(args.hsi, args.msi, scheduler=args.dask, **options)
     print(found.to_json() if args.json else "\n".join(_lines(_summary(found))))
@@ -28,7 +31,8 @@ def _summary(found: FusionPlan) -> dict[str, Any]:
     """What people want to know of a plan."""
     memory, disk, tiles = found.memory, found.disk, found.tiles
     at_once = f", {memory.at_once} at once" if memory.at_once > 1 else ""
-    gibibytes = 4 * found.result["bands"] * tiles.target[0] * tiles.target[1] / 2**30
+    pixel = found.result["bands"] * np.dtype(found.stored["dtype"]).itemsize
+    gibibytes = pixel * tiles.target[0] * tiles.target[1] / 2**30
     summary = {
         "method": found.method,
         "hsi": found.hsi,

@@ -35,6 +35,8 @@ FOCUS = "focus.json"
 WIDTH = 48
 #: Of the universal network: two more, as the paper has them, gained nothing on top of the prior.
 LEVELS = 3
+#: Options that only one variant has.
+_OF_VARIANT = {"residual": "published", "pseudo_bands": "published", "width": "universal"}
 #: Two encoders with plain residual blocks: in the same time on a CPU they learn more than MSGABs.
 UNIVERSAL_NETWORK = "b-unet"
 #: Noise level of the universal chain, in units of the deviation; the paper's 2 is for images.
@@ -73,9 +75,9 @@ def train(
     ratio: int | None = None,
     psf: str | None = None,
     network: str | None = None,
-    residual: str = "multimodal",
+    residual: str | None = None,
     noise: str = "edge-aware",
-    pseudo_bands: str = "first",
+    pseudo_bands: str | None = None,
     chain_steps: int | None = None,
     device: str = "auto",
     workers: int = 1,
@@ -104,7 +106,7 @@ def train(
     steps, max_minutes
         When to stop; at least one of them. With minutes alone the steps that fit are measured.
     width : int, optional
-        Channels of the universal network.
+        Channels of the universal network; those of the published one follow from its bands.
     resume : bool
         Continue the run in `out`, to the step.
     seed : int
@@ -119,9 +121,11 @@ def train(
     network : str, optional
         One of the paper's networks, see `network_config`; by default the published variant has
         ``"baf-unet"`` and the universal one `UNIVERSAL_NETWORK`.
-    residual, noise, pseudo_bands : str
-        Ablations of the paper, for the published variant, see `diffusion`; noise is
-        ``"edge-aware"`` or ``"pure"``.
+    noise : str
+        ``"edge-aware"`` or ``"pure"``, see `diffusion`.
+    residual, pseudo_bands : str, optional
+        Ablations of the paper, for the published variant alone, see `diffusion`; by default
+        ``"multimodal"`` and ``"first"``.
     chain_steps : int, optional
         Steps T of the chain; by default those of `STEPS`.
     device : str
@@ -147,6 +151,7 @@ def train(
     EmrdiffError
         If a scene cannot be used or options contradict each other.
     """
+    _check_variant(variant, residual=residual, pseudo_bands=pseudo_bands, width=width)
     files, held_out = _split(SceneFile.parse_all(data), SceneFile.parse_all(val))
     draw = _draw_config(variant, srf, ratio, psf, residual, pseudo_bands, patch)
     device = resolve_device(device)
@@ -242,17 +247,34 @@ def _focus(files: list[SceneFile], draw: DrawConfig, seed: int, out: Path, resum
     return focus
 
 
+def _check_variant(variant: str, **given: object) -> None:
+    """Refuse options that the other variant has: left alone they would seem to make no difference.
+
+    Raises
+    ------
+    InputError
+        If there is no such variant, or one of the options is not its own.
+    """
+    if variant not in ("universal", "published"):
+        raise InputError(f"there is no variant '{variant}': choose universal or published")
+    for name, value in given.items():
+        if value is not None and variant != _OF_VARIANT[name]:
+            option = f"--{name.replace('_', '-')}"
+            raise InputError(
+                f"{option} is for the {_OF_VARIANT[name]} variant alone: leave it out, or add "
+                f"--variant {_OF_VARIANT[name]}"
+            )
+
+
 def _draw_config(
     variant: str,
     srf: str | None,
     ratio: int | None,
     psf: str | None,
-    residual: str,
-    pseudo_bands: str,
+    residual: str | None,
+    pseudo_bands: str | None,
     patch: int | None = None,
 ) -> DrawConfig:
-    if variant not in ("universal", "published"):
-        raise InputError(f"there is no variant '{variant}': choose universal or published")
     if variant == "published" and (srf is None or ratio is None):
         raise InputError(
             "the published variant belongs to one pair of sensors: name its response and ratio, "
@@ -267,8 +289,8 @@ def _draw_config(
         variant=variant,
         psf=psf or ("paper" if variant == "published" else None),
         response=None if srf is None else load_response(srf),
-        residual=residual,
-        pseudo_bands=pseudo_bands,
+        residual=residual or "multimodal",
+        pseudo_bands=pseudo_bands or "first",
         patch=edge,
         patches=max(1, PATCHES * PATCH["universal"] ** 2 // edge**2),
     )

@@ -65,7 +65,7 @@ def add_train(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--resume", action="store_true", help="continue the run in DIR")
     parser.add_argument("--init", metavar="NAME|PATH", help="weights to begin with (random)")
     parser.add_argument(
-        "--width", type=values.positive, metavar="N", help="channels of the network"
+        "--width", type=values.positive, metavar="N", help="channels of the universal network"
     )
     parser.add_argument(
         "--library",
@@ -100,22 +100,23 @@ def add_train(commands: argparse._SubParsersAction) -> None:
 
 
 def _ablations(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("ablations of the paper, for --variant published")
+    both = parser.add_argument_group("the network and its chain")
     networks = ("baf-unet", "baf-unet-s", "af-unet", "b-unet", "unet")
-    group.add_argument("--network", choices=networks, help="architecture")
-    residuals = ("multimodal", "unimodal", "none")
-    group.add_argument("--residual", choices=residuals, help="of the chain (multimodal)")
-    group.add_argument("--noise", choices=("edge-aware", "pure"), help="of the chain (edge-aware)")
-    group.add_argument(
-        "--pseudo-bands",
-        choices=("first", "last", "spread"),
-        help="HSI bands that stand for the MSI in the state (first)",
-    )
-    group.add_argument(
+    both.add_argument("--network", choices=networks, help="architecture")
+    both.add_argument("--noise", choices=("edge-aware", "pure"), help="of the chain (edge-aware)")
+    both.add_argument(
         "--chain-steps",
         type=values.two_or_more,
         metavar="T",
         help="of the diffusion (2; published: 5)",
+    )
+    published = parser.add_argument_group("for --variant published alone")
+    residuals = ("multimodal", "unimodal", "none")
+    published.add_argument("--residual", choices=residuals, help="of the chain (multimodal)")
+    published.add_argument(
+        "--pseudo-bands",
+        choices=("first", "last", "spread"),
+        help="HSI bands that stand for the MSI in the state (first)",
     )
 
 
