@@ -11,12 +11,12 @@ import rasterio
 import xarray as xr
 from rasterio.errors import NotGeoreferencedWarning
 
-from emrdiff_geo.degrade import Degradation
+from emrdiff_geo.alignment.measuring import usable_bands
+from emrdiff_geo.alignment.wald import one_ratio_lower
+from emrdiff_geo.degradation.degrade import Degradation
 from emrdiff_geo.fusion import open_pair
-from emrdiff_geo.measuring import usable_bands
-from emrdiff_geo.sensors import load_response
-from emrdiff_geo.spectral import wavelengths_by_rank
-from emrdiff_geo.wald import one_ratio_lower
+from emrdiff_geo.spectra.sensors import load_response
+from emrdiff_geo.spectra.spectral import wavelengths_by_rank
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 CAVE = ("jelly_beans", "paints", "real_and_fake_peppers", "thread_spools")

@@ -25,12 +25,12 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from emrdiff_geo.degrade import bicubic_up
-from emrdiff_geo.focus import SHARP, Focus
+from emrdiff_geo.degradation.degrade import bicubic_up
 from emrdiff_geo.methods.local_regression import fuse_local_regression
 from emrdiff_geo.methods.options import WHOLE, MethodOptions, Place
 from emrdiff_geo.methods.regression import fuse_regression
-from emrdiff_geo.nodes import NODES_NM, NodeBasis, node_indices
+from emrdiff_geo.scene.focus import SHARP, Focus
+from emrdiff_geo.spectra.nodes import NODES_NM, NodeBasis, node_indices
 from emrdiff_geo.training import train
 from emrdiff_geo.training.focus import fit_focus
 from emrdiff_geo.training.train import _model_config

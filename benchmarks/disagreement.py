@@ -18,10 +18,10 @@ import numpy as np
 import xarray as xr
 from scipy import ndimage
 
-from emrdiff_geo.degrade import Degradation
+from emrdiff_geo.degradation.degrade import Degradation
 from emrdiff_geo.fusion import fuse
-from emrdiff_geo.nodata import fill_invalid
-from emrdiff_geo.sensors import load_response
+from emrdiff_geo.scene.nodata import fill_invalid
+from emrdiff_geo.spectra.sensors import load_response
 from emrdiff_geo.training.scenes import SceneFile, load_scene
 from emrdiff_geo.training.validate import psnr
 

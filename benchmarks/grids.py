@@ -21,8 +21,8 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
 from emrdiff_geo.fusion import fuse
-from emrdiff_geo.nodata import fill_invalid
-from emrdiff_geo.sensors import load_response
+from emrdiff_geo.scene.nodata import fill_invalid
+from emrdiff_geo.spectra.sensors import load_response
 from emrdiff_geo.training.scenes import SceneFile, load_scene
 from emrdiff_geo.training.validate import psnr
 
@@ -113,7 +113,7 @@ def row(name: str, psf: str, grid: str, methods: list[str]) -> list[float]:
     box = grid_of(cube.shape[1:], *GRIDS[grid])
     hsi = image(seen(cube, box, size, psf), box, scene.wavelength_nm)
     found = [score(fuse(hsi, msi, method=m, force=True), cube) for m in methods]
-    with mock.patch("emrdiff_geo.measuring.guided", lambda pair, *known: pair):
+    with mock.patch("emrdiff_geo.alignment.measuring.guided", lambda pair, *known: pair):
         return [*found, score(fuse(hsi, msi, method=methods[-1], force=True), cube)]
 
 

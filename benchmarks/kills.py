@@ -13,7 +13,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from emrdiff_geo.journal import read_journal
+from emrdiff_geo.writing.journal import read_journal
 
 from . import _measure
 from .make_scene import Scene, make_pair

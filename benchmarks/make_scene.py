@@ -18,9 +18,9 @@ import rasterio
 from affine import Affine
 from rasterio.windows import Window
 
-from emrdiff_geo.degrade import Degradation
-from emrdiff_geo.noise import pixel_noise
-from emrdiff_geo.spectral import gaussian_response
+from emrdiff_geo.degradation.degrade import Degradation
+from emrdiff_geo.methods.noise import pixel_noise
+from emrdiff_geo.spectra.spectral import gaussian_response
 
 CHIKUSEI = (2517, 2335, 128)
 MSI_NM, MSI_FWHM_NM = (490, 560, 665, 842), (65, 35, 30, 115)

@@ -16,11 +16,11 @@ import numpy as np
 import xarray as xr
 from scipy import ndimage
 
-import emrdiff_geo.measuring
-from emrdiff_geo.degrade import Degradation
+import emrdiff_geo.alignment.measuring
+from emrdiff_geo.degradation.degrade import Degradation
 from emrdiff_geo.fusion import fuse
-from emrdiff_geo.nodata import fill_invalid
-from emrdiff_geo.sensors import load_response
+from emrdiff_geo.scene.nodata import fill_invalid
+from emrdiff_geo.spectra.sensors import load_response
 from emrdiff_geo.training.scenes import SceneFile, load_scene
 from emrdiff_geo.training.validate import psnr
 
@@ -57,12 +57,12 @@ def noisy(image: np.ndarray, snr: float | None, seed: int) -> np.ndarray:
 
 def fused_with(optics: Degradation, hsi: xr.DataArray, msi: xr.DataArray, **options) -> np.ndarray:
     """Result with a PSF that has no name."""
-    kept = emrdiff_geo.measuring.resolve_psf
-    emrdiff_geo.measuring.resolve_psf = lambda pair, psf: optics
+    kept = emrdiff_geo.alignment.measuring.resolve_psf
+    emrdiff_geo.alignment.measuring.resolve_psf = lambda pair, psf: optics
     try:
         return fuse(hsi, msi, tile=512, psf="gaussian", **options).image.values
     finally:
-        emrdiff_geo.measuring.resolve_psf = kept
+        emrdiff_geo.alignment.measuring.resolve_psf = kept
 
 
 def row(name: str, case: str, method: str) -> list[float]:

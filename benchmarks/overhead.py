@@ -22,7 +22,7 @@ import torch
 
 from emrdiff_geo.fusion import fuse_to_file, plan_fusion
 from emrdiff_geo.model.bafunet import BAFUNet
-from emrdiff_geo.pipeline import Run
+from emrdiff_geo.run.pipeline import Run
 
 from . import _measure
 from .make_scene import Scene, make_pair

@@ -1,4 +1,4 @@
-"""Peaks of single tiles against `emrdiff_geo.memory`: ``python -m benchmarks.peaks``.
+"""Peaks of single tiles against `emrdiff_geo.run.memory`: ``python -m benchmarks.peaks``.
 
 Every case runs in a process of its own: what one tile allocates beyond a process that has loaded
 its libraries and its model, and what is projected for it. Target: peak <= projected.
@@ -30,10 +30,10 @@ CASES = (
 
 def measure(method: str, tile: int, n_hsi: int, n_msi: int, ratio: int) -> tuple[int, int, int]:
     """Peak and projection of a tile, and what the process had before, in bytes."""
-    from emrdiff_geo.degrade import Degradation
-    from emrdiff_geo.memory import Case, shares, tile_bytes
+    from emrdiff_geo.degradation.degrade import Degradation
     from emrdiff_geo.methods import MethodOptions, Place, get_method
-    from emrdiff_geo.statistics import pair_statistics
+    from emrdiff_geo.run.memory import Case, shares, tile_bytes
+    from emrdiff_geo.scene.statistics import pair_statistics
 
     chosen, options = get_method(method), MethodOptions(self_check=False, device="cpu")
     halo = -(-chosen.halo(ratio) // ratio) * ratio

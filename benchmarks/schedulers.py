@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from emrdiff_geo import workers
 from emrdiff_geo.fusion import fuse_to_file
+from emrdiff_geo.run import workers
 
 from . import _measure
 from .make_scene import Scene, make_pair
@@ -43,7 +43,7 @@ def by_cluster(threads: int) -> Callable[..., None]:
 
 def in_random_order(*args: Any, **options: Any) -> None:
     """Fuse in a random order."""
-    with patch("emrdiff_geo.execute.computed", shuffled):
+    with patch("emrdiff_geo.run.execute.computed", shuffled):
         fuse_to_file(*args, **options)
 
 

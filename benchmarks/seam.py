@@ -21,13 +21,13 @@ from pathlib import Path
 
 import numpy as np
 
+from emrdiff_geo.alignment.measuring import measure_pair
 from emrdiff_geo.fusion import open_pair
-from emrdiff_geo.grid import Pair
-from emrdiff_geo.measuring import measure_pair
+from emrdiff_geo.grids.pair import Pair
+from emrdiff_geo.grids.tiling import Tile, TilePlan, plan_tiles
 from emrdiff_geo.methods import MethodOptions, Place, get_method
-from emrdiff_geo.nodata import fill_invalid
-from emrdiff_geo.statistics import SceneStatistics
-from emrdiff_geo.tiling import Tile, TilePlan, plan_tiles
+from emrdiff_geo.scene.nodata import fill_invalid
+from emrdiff_geo.scene.statistics import SceneStatistics
 
 from . import _measure
 from .make_scene import Scene, make_pair

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
+from emrdiff_geo.evaluation.metrics import score
+from emrdiff_geo.evaluation.report import comparison_figure, save_figure
 from emrdiff_geo.fusion import fuse
-from emrdiff_geo.metrics import score
-from emrdiff_geo.report import comparison_figure, save_figure
 
 from ._scenes import BENCH, CAVE, DATA, Scene, validation_scene
 

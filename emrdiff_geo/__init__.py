@@ -2,6 +2,10 @@
 
 The public names are imported when they are first used, so that ``import emrdiff_geo``, which
 registers the accessor ``.emrdiff`` with xarray, loads neither torch nor rasterio.
+
+`fusion` is where to begin to read. A pair goes from `reading` through `grids` and `alignment`,
+which measures it as a `scene`, to the tiles of a `run`, each fused by one of the `methods` (some
+with a `model`), and on to `writing`. A test tells in which order the packages import each other.
 """
 
 from __future__ import annotations
@@ -12,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 from . import accessor as accessor
 
 if TYPE_CHECKING:
-    from .evaluation import evaluate
+    from .evaluation.evaluate import evaluate
+    from .evaluation.simulation import simulate, write_pair
     from .fusion import fuse, fuse_to_file, plan_fusion
-    from .plan import FusionPlan
-    from .readers import open_hsi, open_msi
-    from .sensors import load_response
-    from .simulation import simulate, write_pair
-    from .sinks import write_dataset
+    from .reading.readers import open_hsi, open_msi
+    from .run.plan import FusionPlan
+    from .spectra.sensors import load_response
     from .training import adapt, train
+    from .writing.sinks import write_dataset
 
 __version__ = "0.1.0"
 
@@ -40,19 +44,19 @@ __all__ = [
 ]
 
 _MODULES = {
-    "FusionPlan": "plan",
+    "FusionPlan": "run.plan",
     "adapt": "training",
-    "evaluate": "evaluation",
+    "evaluate": "evaluation.evaluate",
     "fuse": "fusion",
     "fuse_to_file": "fusion",
-    "load_response": "sensors",
-    "open_hsi": "readers",
-    "open_msi": "readers",
+    "load_response": "spectra.sensors",
+    "open_hsi": "reading.readers",
+    "open_msi": "reading.readers",
     "plan_fusion": "fusion",
-    "simulate": "simulation",
+    "simulate": "evaluation.simulation",
     "train": "training",
-    "write_dataset": "sinks",
-    "write_pair": "simulation",
+    "write_dataset": "writing.sinks",
+    "write_pair": "evaluation.simulation",
 }
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 if TYPE_CHECKING:
-    from .evaluation import Evaluation
+    from .evaluation.evaluate import Evaluation
 
 
 @xr.register_dataset_accessor("emrdiff")
@@ -39,6 +39,6 @@ class EmrdiffAccessor:
 
     def evaluate(self, reference: Any = None, **options: Any) -> Evaluation:
         """Judge this fused image, see `emrdiff_geo.evaluate`."""
-        from .evaluation import evaluate
+        from .evaluation.evaluate import evaluate
 
         return evaluate(self._image, reference, **options)

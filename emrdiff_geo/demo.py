@@ -20,14 +20,14 @@ import xarray as xr
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-from ._bands import BandInfo
-from ._normalise import grid_coords, make_image
 from .errors import InputError, OutputError
-from .evaluation import evaluate
+from .evaluation.evaluate import evaluate
+from .evaluation.simulation import simulate, write_pair
 from .fusion import ProgressEvent, fuse, fuse_to_file
 from .methods import METHODS
-from .readers import open_hsi, open_msi
-from .simulation import simulate, write_pair
+from .reading.normalise import grid_coords, make_image
+from .reading.readers import open_hsi, open_msi
+from .spectra.bands import BandInfo
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -134,7 +134,7 @@ def run_demo(
         files["weights"] = adapted = out / "adapted.safetensors"
         learned = _adapted(hsi, msi, adapted, weights, minutes, tell)
         runs[ADAPTED] = {"method": "emrdiff", "weights": str(adapted)}
-    with _notes_hidden("emrdiff_geo.coregister"):
+    with _notes_hidden("emrdiff_geo.alignment.coregister"):
         results, scores = _compared(hsi, msi, reference, runs, tell)
         best = max(scores, key=lambda name: scores[name]["PSNR"])
         tell(ProgressEvent("write", 0, 2, "GeoTIFF"))
@@ -246,7 +246,7 @@ def _figures(
     scores: Mapping[str, Mapping[str, float]],
     best: str,
 ) -> dict[str, Path]:
-    from .report import comparison_figure, evaluation_figure, save_figure
+    from .evaluation.report import comparison_figure, evaluation_figure, save_figure
 
     title = "Indian Pines (AVIRIS), simulated pair, ratio 4"
     compared = comparison_figure(results, reference, hsi=hsi, scores=scores, title=title)

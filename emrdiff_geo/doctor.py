@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from . import __version__
-from ._machine import cores, memory_bytes
+from .system.machine import cores, memory_bytes
 
 #: Variables that, set for another installation, break the libraries of this one.
 _HARMFUL = {
@@ -182,7 +182,7 @@ def _formats(found: Diagnosis) -> dict[str, Any]:
     from rasterio.drivers import raster_driver_extensions
     from rasterio.env import Env
 
-    from ._cog import compression
+    from .writing.cog import compression
 
     with Env() as env:
         known = env.drivers()

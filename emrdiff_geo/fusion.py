@@ -12,22 +12,18 @@ import numpy as np
 import rioxarray  # noqa: F401  (results promise the .rio accessor)
 import xarray as xr
 
-from ._layout import STORED, check_stored
-from ._machine import cores
-from ._normalise import IMAGE, grid_coords, make_image
-from ._process import give_back
-from ._room import Room
-from .coregister import registered_pair
+from .alignment.coregister import registered_pair
+from .alignment.optics import describe
 from .errors import InputError
-from .execute import Progress, ProgressEvent, fuse_tiles
-from .fingerprint import fingerprint
-from .grid import pair_scenes
+from .grids.pair import pair_scenes
 from .metadata import PROVENANCE, Provenance
-from .optics import describe
-from .options import NAMED, NO_EFFECT, FusionOptions
-from .pipeline import Run, prepare_run
-from .plan import FusionPlan
-from .planning import (
+from .reading.normalise import IMAGE, grid_coords, make_image
+from .run.execute import Progress, ProgressEvent, fuse_tiles
+from .run.fingerprint import fingerprint
+from .run.options import NAMED, NO_EFFECT, FusionOptions
+from .run.pipeline import Run, prepare_run
+from .run.plan import FusionPlan
+from .run.planning import (
     ImageOrPath,
     calibrated,
     check_options,
@@ -36,9 +32,7 @@ from .planning import (
     open_pair,
     plan_fusion,
 )
-from .sinks import Sink, check_leftover, check_output, open_sink
-from .twin import check_twin, open_twin
-from .workers import (
+from .run.workers import (
     Scheduler,
     Threads,
     Workers,
@@ -47,6 +41,12 @@ from .workers import (
     own_torch_threads,
     torch_threads,
 )
+from .system.machine import cores
+from .system.process_memory import give_back
+from .system.room import Room
+from .writing.layout import STORED, check_stored
+from .writing.sinks import Sink, check_leftover, check_output, open_sink
+from .writing.twin import check_twin, open_twin
 
 __all__ = [
     "FusionOptions",

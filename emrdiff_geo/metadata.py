@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from odc.geo.geobox import GeoBox
 
-from ._json import plain
+from .system.json_values import plain
 
 DISTRIBUTION = "emrdiff-geo"
 # The libraries whose version can change a pixel or the form of the file.
@@ -57,7 +57,7 @@ _PROJ_CONVENTION = {
 
 
 class Bands(Protocol):
-    """What a sink wants to know of the bands; `_bands.BandInfo` is one."""
+    """What a sink wants to know of the bands; `spectra.bands.BandInfo` is one."""
 
     @property
     def wavelength_nm(self) -> NDArray[Any] | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import emrdiff_geo
 from emrdiff_geo.demo import indian_pines
-from emrdiff_geo.sensors import SpectralResponse
+from emrdiff_geo.spectra.sensors import SpectralResponse
 
 # First column: wavelength; then one column a band: relative response, in any scale.
 TABLE = """wavelength_nm,green,red,nir

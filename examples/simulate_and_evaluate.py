@@ -5,8 +5,8 @@ from pathlib import Path
 
 import emrdiff_geo
 from emrdiff_geo.demo import indian_pines
+from emrdiff_geo.evaluation.report import evaluation_figure, save_figure
 from emrdiff_geo.methods import METHODS
-from emrdiff_geo.report import evaluation_figure, save_figure
 
 
 def main(folder: Path) -> None:

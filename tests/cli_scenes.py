@@ -12,8 +12,8 @@ from rasterio.transform import Affine, from_origin
 from scenes import reference_cube
 
 from emrdiff_geo.cli import main
-from emrdiff_geo.degrade import Degradation
-from emrdiff_geo.spectral import gaussian_response
+from emrdiff_geo.degradation.degrade import Degradation
+from emrdiff_geo.spectra.spectral import gaussian_response
 
 NM = np.linspace(430.0, 900.0, 12)
 MSI_NM = [490.0, 560.0, 665.0, 840.0]

@@ -8,7 +8,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
-from emrdiff_geo.grid import Pair
+from emrdiff_geo.grids.pair import Pair
 
 ALL = slice(None)
 UTM33, UTM32 = "EPSG:32633", "EPSG:32632"

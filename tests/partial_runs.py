@@ -1,6 +1,6 @@
 """What an unfinished run has left beside its result."""
 
-from emrdiff_geo.journal import read_journal
+from emrdiff_geo.writing.journal import read_journal
 
 
 def partial(out):

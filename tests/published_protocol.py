@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from emrdiff_geo import degrade
+from emrdiff_geo.degradation import degrade
 
 
 def blur(image):

@@ -8,9 +8,9 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
-from emrdiff_geo.degrade import Degradation
-from emrdiff_geo.spectral import gaussian_response
-from emrdiff_geo.statistics import SceneStatistics, scene_statistics
+from emrdiff_geo.degradation.degrade import Degradation
+from emrdiff_geo.scene.statistics import SceneStatistics, scene_statistics
+from emrdiff_geo.spectra.spectral import gaussian_response
 
 WAVELENGTHS = np.linspace(430.0, 900.0, 12)
 

@@ -15,7 +15,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.errors import NotGeoreferencedWarning
 
 from emrdiff_geo.metadata import Provenance
-from emrdiff_geo.sinks import open_sink
+from emrdiff_geo.writing.sinks import open_sink
 
 SHAPE = (3, 300, 280)
 TILE = 96

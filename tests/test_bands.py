@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from emrdiff_geo._bands import BandInfo
 from emrdiff_geo.errors import InputError, SpectralError
 from emrdiff_geo.fusion import fuse
-from emrdiff_geo.grid import pair_scenes
+from emrdiff_geo.grids.pair import pair_scenes
+from emrdiff_geo.spectra.bands import BandInfo
 
 
 def image(shape, wavelength=None, fwhm=None, **coords) -> xr.DataArray:

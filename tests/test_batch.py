@@ -12,7 +12,7 @@ from emrdiff_geo.cli.manifest import REQUIRED, SWITCHES, VALUES, read_manifest
 from emrdiff_geo.cli.parser import build_parser
 from emrdiff_geo.errors import InputError
 from emrdiff_geo.fusion import FusionOptions
-from emrdiff_geo.recorded import differences, read_provenance
+from emrdiff_geo.run.recorded import differences, read_provenance
 
 
 @pytest.fixture(scope="module")

@@ -8,14 +8,7 @@ import pytest
 from scenes import WAVELENGTHS, reference_cube
 
 from emrdiff_geo.methods.uncertainty import DEFAULT, TERMS
-from emrdiff_geo.training.calibrate import (
-    Errors,
-    fit_constants,
-    fit_weights,
-    judge,
-    left_out,
-    main,
-)
+from emrdiff_geo.training.calibrate import Errors, fit_constants, fit_weights, judge, left_out, main
 from emrdiff_geo.weightfiles import weights_path
 
 TRUE = np.array([4.0, 2.0, 0.5, 1.5, 1.0, 0.7])

@@ -9,10 +9,10 @@ import pytest
 from partial_runs import partial
 from sink_scene import SHAPE, SUFFIXES, TILE, fill, make_grid, make_image, read
 
-from emrdiff_geo import _claim
-from emrdiff_geo._claim import Claim
 from emrdiff_geo.errors import WriteError
-from emrdiff_geo.sinks import open_sink
+from emrdiff_geo.writing import claim as _claim
+from emrdiff_geo.writing.claim import Claim
+from emrdiff_geo.writing.sinks import open_sink
 
 pytest.importorskip("fcntl")
 

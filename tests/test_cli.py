@@ -167,7 +167,7 @@ def test_plan_reads_headers_only(files, capsys, monkeypatch):
     def pixels(*arguments, **options):
         raise AssertionError("a pixel was read")
 
-    monkeypatch.setattr("emrdiff_geo.sources.ArraySource.read", pixels)
+    monkeypatch.setattr("emrdiff_geo.grids.sources.ArraySource.read", pixels)
     assert run("plan", files["hsi"], files["msi"], "--json", "--tile", 48) == 0
     plan = json.loads(capsys.readouterr().out)
     assert plan["ratio"] == 4

@@ -8,8 +8,8 @@ import pytest
 import torch
 from cli_scenes import make_files, run
 
-from emrdiff_geo.pipeline import Run
-from emrdiff_geo.sinks import open_sink
+from emrdiff_geo.run.pipeline import Run
+from emrdiff_geo.writing.sinks import open_sink
 
 FUSE = "fuse {hsi} {msi} {out}"
 REGRESSION = " --method regression"

@@ -7,7 +7,7 @@ import shutil
 import pytest
 from cli_scenes import make_files, run
 
-from emrdiff_geo.recorded import read_provenance
+from emrdiff_geo.run.recorded import read_provenance
 
 NETWORK = ["--steps", 2, "--device", "cpu", "--no-self-check", "--quiet"]
 

@@ -23,11 +23,11 @@ from sink_scene import (
     write,
 )
 
-from emrdiff_geo import _cog
-from emrdiff_geo._layout import raster_layout
 from emrdiff_geo.errors import OutputError
 from emrdiff_geo.metadata import Provenance
-from emrdiff_geo.sinks import open_sink
+from emrdiff_geo.writing import cog as _cog
+from emrdiff_geo.writing.layout import raster_layout
+from emrdiff_geo.writing.sinks import open_sink
 
 
 @pytest.fixture(scope="module")

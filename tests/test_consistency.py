@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emrdiff_geo.consistency import consistency, fit_response
-from emrdiff_geo.degrade import Degradation
+from emrdiff_geo.degradation.degrade import Degradation
 from emrdiff_geo.errors import InputError
+from emrdiff_geo.evaluation.consistency import consistency, fit_response
 
 RATIO = 4
 RESPONSE = np.array([[0.6, 0.4, 0, 0, 0], [0, 0, 1, 0, 0], [0, 0, 0, 0.5, 0.5]])

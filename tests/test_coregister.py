@@ -11,11 +11,11 @@ from odc.geo.xr import xr_reproject
 from scenes import reference_cube, shifted_pair
 from test_shift import with_values
 
-from emrdiff_geo.coregister import moved, registered_pair
+from emrdiff_geo.alignment.coregister import moved, registered_pair
+from emrdiff_geo.alignment.shift import measure_shift
 from emrdiff_geo.errors import GridError
 from emrdiff_geo.fusion import fuse, plan_fusion
-from emrdiff_geo.grid import pair_scenes
-from emrdiff_geo.shift import measure_shift
+from emrdiff_geo.grids.pair import pair_scenes
 
 
 def notes(caplog, level):
@@ -71,7 +71,7 @@ def test_a_grid_in_another_crs_is_moved_the_same_way():
 
 
 def dataset_on(image, box):
-    from emrdiff_geo._normalise import grid_coords
+    from emrdiff_geo.reading.normalise import grid_coords
 
     bare = image.drop_vars(["x", "y", "spatial_ref"])
     return bare.assign_coords(grid_coords(box)).to_dataset(name="image")

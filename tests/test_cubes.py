@@ -7,7 +7,7 @@ import pytest
 from reader_files import CENTERS, cube
 
 from emrdiff_geo.errors import InputError
-from emrdiff_geo.readers import open_hsi
+from emrdiff_geo.reading.readers import open_hsi
 
 
 def npz(path, hwb, wavelength):

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from published_protocol import bicubic_down, blur
 
-from emrdiff_geo import _taps, degrade
-from emrdiff_geo.degrade import Degradation, bicubic_up
+from emrdiff_geo.degradation import degrade
+from emrdiff_geo.degradation import taps as _taps
+from emrdiff_geo.degradation.degrade import Degradation, bicubic_up
 from emrdiff_geo.errors import InputError
 
 GOLDEN = Path(__file__).parent / "data" / "emrdiff_golden.npz"

@@ -75,7 +75,7 @@ def test_a_missing_library_is_an_error_with_the_command_that_cures_it(monkeypatc
 
 
 def test_the_limit_of_a_nested_container_counts(tmp_path, monkeypatch):
-    from emrdiff_geo import _machine
+    from emrdiff_geo.system import machine as _machine
 
     monkeypatch.setattr(_machine, "_limits", lambda: [tmp_path / "none", tmp_path / "memory.max"])
     (tmp_path / "memory.max").write_text("max\n")

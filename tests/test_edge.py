@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from emrdiff_geo.edge import edge_magnitude, edge_weights
+from emrdiff_geo.scene.edge import edge_magnitude, edge_weights
 
 GOLDEN = np.load(Path(__file__).parent / "data" / "emrdiff_golden.npz")
 

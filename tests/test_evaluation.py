@@ -10,11 +10,11 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 from rich.console import Console
 
-from emrdiff_geo import metrics
-from emrdiff_geo.degrade import Degradation
+from emrdiff_geo.degradation.degrade import Degradation
 from emrdiff_geo.errors import GridError, InputError
-from emrdiff_geo.evaluation import common_window
-from emrdiff_geo.evaluation import evaluate as measured
+from emrdiff_geo.evaluation import metrics
+from emrdiff_geo.evaluation.evaluate import common_window
+from emrdiff_geo.evaluation.evaluate import evaluate as measured
 
 #: The pairs below are made with the mean over a pixel, and too small to measure that on.
 evaluate = partial(measured, psf="area")

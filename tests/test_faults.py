@@ -17,7 +17,7 @@ from cli_scenes import make_files, run
 from partial_runs import finished
 from sink_scene import SUFFIXES, digest
 
-from emrdiff_geo.pipeline import Run
+from emrdiff_geo.run.pipeline import Run
 
 ROOT = Path(__file__).parents[1]
 
@@ -133,7 +133,7 @@ def test_a_full_disk_while_the_result_is_put_together(files, tmp_path, capsys, m
     def full(*arguments, **options):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("emrdiff_geo._cog.copy_optimised", full)
+    monkeypatch.setattr("emrdiff_geo.writing.cog.copy_optimised", full)
     assert run(*arguments(files, out, "--resume")) == 1
     assert "36 tiles are kept" in capsys.readouterr().err
     monkeypatch.undo()

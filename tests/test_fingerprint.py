@@ -1,7 +1,7 @@
 import numpy as np
 
-from emrdiff_geo.differences import differences
-from emrdiff_geo.witness import Witness
+from emrdiff_geo.alignment.witness import Witness
+from emrdiff_geo.writing.differences import differences
 
 PIXELS = np.arange(48, dtype=np.float32).reshape(1, 6, 8)
 

@@ -8,18 +8,18 @@ import pytest
 from scenes import reference_cube
 from scipy import ndimage
 
-from emrdiff_geo.degrade import Degradation
-from emrdiff_geo.focus import BLURS, SHARP, Focus, mutual_weights
+from emrdiff_geo.alignment.wald import one_ratio_lower
+from emrdiff_geo.degradation.degrade import Degradation
 from emrdiff_geo.fusion import open_pair
 from emrdiff_geo.methods.state import universal_state
 from emrdiff_geo.model.bafunet import NetworkConfig
 from emrdiff_geo.model.weights import ModelConfig
-from emrdiff_geo.sensors import load_response
-from emrdiff_geo.statistics import pair_statistics
+from emrdiff_geo.scene.focus import BLURS, SHARP, Focus, mutual_weights
+from emrdiff_geo.scene.statistics import pair_statistics
+from emrdiff_geo.spectra.sensors import load_response
 from emrdiff_geo.training.draws import DrawConfig, TrainingScene, draw_pair
 from emrdiff_geo.training.focus import fit_focus
 from emrdiff_geo.training.scenes import SceneFile
-from emrdiff_geo.wald import one_ratio_lower
 
 NM = np.linspace(400.0, 700.0, 16)
 #: The violet is blurred by 1.4 pixels, the rest is sharp.

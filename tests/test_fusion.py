@@ -18,10 +18,10 @@ from emrdiff_geo.methods import METHODS
 from emrdiff_geo.methods.state import universal_channels
 from emrdiff_geo.model.bafunet import BAFUNet, NetworkConfig
 from emrdiff_geo.model.weights import ModelConfig, save_weights
-from emrdiff_geo.nodes import NODES_NM
-from emrdiff_geo.readers import open_hsi, open_msi
-from emrdiff_geo.recorded import read_provenance
-from emrdiff_geo.sinks import write_dataset
+from emrdiff_geo.reading.readers import open_hsi, open_msi
+from emrdiff_geo.run.recorded import read_provenance
+from emrdiff_geo.spectra.nodes import NODES_NM
+from emrdiff_geo.writing.sinks import write_dataset
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_tiles_agree_with_the_whole(method):
 
 def test_slicing_computes_only_the_tiles_it_touches(scene, monkeypatch):
     hsi, msi, _ = scene
-    from emrdiff_geo.pipeline import Run
+    from emrdiff_geo.run.pipeline import Run
 
     lazy = fuse(hsi, msi, method="bicubic", tile=32)["image"]
     fused = []

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from scenes import pair
 
-from emrdiff_geo.degrade import Degradation
+from emrdiff_geo.alignment.gamma import PowerSource, measure_power, raised
+from emrdiff_geo.alignment.measuring import measure_pair
+from emrdiff_geo.degradation.degrade import Degradation
 from emrdiff_geo.fusion import fuse
-from emrdiff_geo.gamma import PowerSource, measure_power, raised
-from emrdiff_geo.grid import pair_scenes
-from emrdiff_geo.measuring import measure_pair
-from emrdiff_geo.sources import ArraySource
+from emrdiff_geo.grids.pair import pair_scenes
+from emrdiff_geo.grids.sources import ArraySource
 
 RATIO = 4
 SIZE = 160

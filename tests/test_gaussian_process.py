@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 from scenes import reference_cube, simulated
 
-from emrdiff_geo.degrade import Degradation
+from emrdiff_geo.degradation.degrade import Degradation
 from emrdiff_geo.methods import MethodOptions, Place, get_method
 from emrdiff_geo.methods._colours import FEATURES, WIDTH, Colours
 from emrdiff_geo.methods._posterior import STEP, WINDOW, Process, least_nugget
 from emrdiff_geo.methods.gaussian_process import posterior_deviation
-from emrdiff_geo.statistics import pair_statistics
+from emrdiff_geo.scene.statistics import pair_statistics
 
 OPTIONS = MethodOptions()
 

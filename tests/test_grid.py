@@ -28,10 +28,10 @@ from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 from pyproj import CRS, Transformer
 
-from emrdiff_geo._frame import BEYOND
 from emrdiff_geo.errors import GridError
-from emrdiff_geo.grid import geobox_of, pair_scenes
-from emrdiff_geo.sources import ArraySource, ResampledSource
+from emrdiff_geo.grids.frame import BEYOND
+from emrdiff_geo.grids.pair import geobox_of, pair_scenes
+from emrdiff_geo.grids.sources import ArraySource, ResampledSource
 
 
 class TestAligned:

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scenes import reference_cube
 
-from emrdiff_geo.degrade import Degradation
-from emrdiff_geo.hsi_noise import band_noise, signal_filter
+from emrdiff_geo.degradation.degrade import Degradation
 from emrdiff_geo.methods import METHODS, MethodOptions, Place
-from emrdiff_geo.statistics import pair_statistics
+from emrdiff_geo.scene.hsi_noise import band_noise, signal_filter
+from emrdiff_geo.scene.statistics import pair_statistics
 
 
 def noisy_spectra(sigma, bands=40, pixels=2000, seed=0):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emrdiff_geo.journal import Journal, Record, Seal, read_journal, seal
+from emrdiff_geo.writing.journal import Journal, Record, Seal, read_journal, seal
 
 
 def test_a_journal_says_what_was_added(tmp_path):

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sink_scene import SHAPE, make_grid
 
-from emrdiff_geo._layout import encode, raster_layout
 from emrdiff_geo.errors import OutputError
-from emrdiff_geo.sinks import open_sink
+from emrdiff_geo.writing.layout import encode, raster_layout
+from emrdiff_geo.writing.sinks import open_sink
 
 
 @given(

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from scenes import pair
 
+from emrdiff_geo.alignment.light import CELL, CELLS, LARGEST, LitSource, cell_edge, measure_gains
+from emrdiff_geo.alignment.measuring import measure_pair
 from emrdiff_geo.fusion import fuse
-from emrdiff_geo.grid import pair_scenes
-from emrdiff_geo.light import CELL, CELLS, LARGEST, LitSource, cell_edge, measure_gains
-from emrdiff_geo.measuring import measure_pair
-from emrdiff_geo.sources import ArraySource
+from emrdiff_geo.grids.pair import pair_scenes
+from emrdiff_geo.grids.sources import ArraySource
 
 RATIO = 4
 SIZE = 192
@@ -85,17 +85,17 @@ def test_large_cells_lie_across_blocks(monkeypatch):
     hsi, msi, _ = pair(300, 548, RATIO)
     scene = pair_scenes(hsi, msi.assign(image=msi["image"] * haze(300, 548)))
     statistics = measure_pair(scene, psf="gaussian", normalise=False)[1].statistics
-    monkeypatch.setattr("emrdiff_geo.light.CELLS", 100)
+    monkeypatch.setattr("emrdiff_geo.alignment.light.CELLS", 100)
     assert cell_edge(scene.lr_shape) == 12
     found = measure_gains(scene, statistics)
     assert found.shape == (4, 7, 12)
-    monkeypatch.setattr("emrdiff_geo.light.BLOCK", 1000)
+    monkeypatch.setattr("emrdiff_geo.alignment.light.BLOCK", 1000)
     np.testing.assert_allclose(found, measure_gains(scene, statistics), rtol=1e-3)
     assert np.ptp(found) > 0.2
 
 
 def test_large_cells_take_the_light_out_too(monkeypatch):
-    monkeypatch.setattr("emrdiff_geo.light.CELLS", 40)
+    monkeypatch.setattr("emrdiff_geo.alignment.light.CELLS", 40)
     hsi, hazy, clear, _ = other_light(haze())
     lit, _ = measure_pair(pair_scenes(hsi, hazy), psf="gaussian")
     assert lit.msi.gains.shape == (4, 6, 6)

@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scenes import pair, reference_cube, simulated
 
-from emrdiff_geo._sizes import format_bytes, parse_bytes
+from emrdiff_geo.alignment.wald import LARGEST
 from emrdiff_geo.errors import InputError, MethodError
 from emrdiff_geo.fusion import fuse_to_file, plan_fusion
-from emrdiff_geo.grid import pair_scenes
-from emrdiff_geo.memory import THREAD, Case, fit, tile_bytes
+from emrdiff_geo.grids.pair import pair_scenes
 from emrdiff_geo.methods import METHODS, MethodOptions, Place
-from emrdiff_geo.wald import LARGEST
-from emrdiff_geo.workers import Threads
+from emrdiff_geo.run.memory import THREAD, Case, fit, tile_bytes
+from emrdiff_geo.run.workers import Threads
+from emrdiff_geo.system.sizes import format_bytes, parse_bytes
 
 MB = 10**6
 
@@ -107,9 +107,9 @@ def test_the_self_check_does_not_depend_on_the_cores(scene):
 def test_without_a_budget_threads_take_a_part_of_the_machine(scene, monkeypatch):
     one = fitted(scene, None, tile=32).projection
     three = 3 * one.tile + 2 * THREAD
-    monkeypatch.setattr("emrdiff_geo.memory.memory_bytes", lambda: 2 * three + MB)
+    monkeypatch.setattr("emrdiff_geo.run.memory.memory_bytes", lambda: 2 * three + MB)
     assert fitted(scene, None, tile=32, at_once=16).at_once == 3
-    monkeypatch.setattr("emrdiff_geo.memory.memory_bytes", lambda: None)
+    monkeypatch.setattr("emrdiff_geo.run.memory.memory_bytes", lambda: None)
     assert fitted(scene, None, tile=32, at_once=16).at_once == 1
 
 

@@ -9,7 +9,7 @@ import rasterio
 import torch
 from scenes import reference_cube, simulated
 
-from emrdiff_geo.degrade import Degradation
+from emrdiff_geo.degradation.degrade import Degradation
 from emrdiff_geo.errors import MethodError, WeightsError
 from emrdiff_geo.methods import METHODS, MethodOptions, Place, get_method
 from emrdiff_geo.methods.emrdiff import UNCHECKED, kept_share, unchecked_share
@@ -17,8 +17,8 @@ from emrdiff_geo.methods.regression import covered
 from emrdiff_geo.methods.state import build_state, universal_channels, universal_state
 from emrdiff_geo.model.bafunet import BAFUNet, NetworkConfig
 from emrdiff_geo.model.weights import ModelConfig, read_config, save_weights
-from emrdiff_geo.sensors import load_response
-from emrdiff_geo.statistics import pair_statistics, scene_statistics
+from emrdiff_geo.scene.statistics import pair_statistics, scene_statistics
+from emrdiff_geo.spectra.sensors import load_response
 from emrdiff_geo.weightfiles import weights_path
 
 OPTIONS = MethodOptions(device="cpu")

@@ -9,9 +9,9 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emrdiff_geo import metrics
 from emrdiff_geo.errors import InputError
-from emrdiff_geo.windows import blocks
+from emrdiff_geo.evaluation import metrics
+from emrdiff_geo.grids.windows import blocks
 
 SCORE = Path(__file__).parents[2] / "shared" / "tools" / "score.py"
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emrdiff_geo.degrade import Degradation
+from emrdiff_geo.degradation.degrade import Degradation
 from emrdiff_geo.errors import MethodError
 from emrdiff_geo.model import diffusion
 from emrdiff_geo.model import estimate as estimates

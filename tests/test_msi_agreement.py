@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scenes import reference_cube, simulated, smooth_noise
 
 from emrdiff_geo.methods.regression import agree_with_msi
-from emrdiff_geo.msi_agreement import relative_response, spectral_gain
-from emrdiff_geo.statistics import pair_statistics
+from emrdiff_geo.scene.msi_agreement import relative_response, spectral_gain
+from emrdiff_geo.scene.statistics import pair_statistics
 
 
 def explained(image, statistics):

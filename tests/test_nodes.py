@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emrdiff_geo.errors import SpectralError
-from emrdiff_geo.nodes import NODES_NM, NodeBasis, node_indices
+from emrdiff_geo.spectra.nodes import NODES_NM, NodeBasis, node_indices
 
 
 @settings(deadline=None, max_examples=60)

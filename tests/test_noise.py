@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emrdiff_geo.noise import pixel_noise
+from emrdiff_geo.methods.noise import pixel_noise
 
 corner = st.tuples(st.integers(-100, 300), st.integers(-100, 300))
 size = st.tuples(st.integers(1, 90), st.integers(1, 90))

@@ -6,18 +6,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scenes import reference_cube
 
-from emrdiff_geo.degrade import Degradation
+from emrdiff_geo.degradation.degrade import Degradation
 from emrdiff_geo.methods import MethodOptions, Place
 from emrdiff_geo.methods.local_regression import fuse_local_regression
 from emrdiff_geo.methods.regression import fuse_regression
-from emrdiff_geo.noise_level import (
+from emrdiff_geo.scene.noise_level import (
     bounded,
     cell_covariances,
     lattice_step,
     noise_covariance,
     noise_gain,
 )
-from emrdiff_geo.statistics import pair_statistics
+from emrdiff_geo.scene.statistics import pair_statistics
 
 RNG = np.random.default_rng(0)
 

@@ -10,7 +10,7 @@ from rasterio.transform import from_origin
 from reader_files import CENTERS, ROTATED, cube, descriptions_nm, edit, write
 
 from emrdiff_geo.errors import InputError
-from emrdiff_geo.readers import as_image, open_hsi
+from emrdiff_geo.reading.readers import as_image, open_hsi
 
 
 def test_rioxarray(tmp_path):

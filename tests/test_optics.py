@@ -8,11 +8,11 @@ import xarray as xr
 from published_protocol import bicubic_down
 from scenes import pair
 
-from emrdiff_geo.degrade import Degradation
+from emrdiff_geo.alignment.optics import at_ratio, basis_kernels, describe, measure_psf, resolve_psf
+from emrdiff_geo.degradation.degrade import Degradation
 from emrdiff_geo.errors import InputError
 from emrdiff_geo.fusion import fuse
-from emrdiff_geo.grid import pair_scenes
-from emrdiff_geo.optics import at_ratio, basis_kernels, describe, measure_psf, resolve_psf
+from emrdiff_geo.grids.pair import pair_scenes
 
 RATIO = 4
 SIZE = 192

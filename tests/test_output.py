@@ -23,7 +23,7 @@ from sink_scene import (
 )
 
 from emrdiff_geo.errors import OutputError
-from emrdiff_geo.sinks import check_output, open_sink
+from emrdiff_geo.writing.sinks import check_output, open_sink
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ LIMITED = """
     import resource, sys
     import numpy as np
     from emrdiff_geo.errors import OutputError
-    from emrdiff_geo.sinks import open_sink
+    from emrdiff_geo.writing.sinks import open_sink
 
     path, limits = sys.argv[1], [int(n) for n in sys.argv[2:]]
     image = np.random.default_rng(0).normal(size=(2, 256, 256)).astype(np.float32)

@@ -9,15 +9,21 @@ from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 from scenes import reference_cube
 
-from emrdiff_geo.degrade import PSFS, Degradation
-from emrdiff_geo.evaluation import evaluate
+from emrdiff_geo.alignment.measuring import measure_pair
+from emrdiff_geo.alignment.own_pixels import (
+    GuidedSource,
+    OwnPixels,
+    SeenSource,
+    guided,
+    interpolated,
+)
+from emrdiff_geo.alignment.seen import kernels_of, seen_at, seen_of, seen_on_mesh
+from emrdiff_geo.degradation.degrade import PSFS, Degradation
+from emrdiff_geo.evaluation.evaluate import evaluate
 from emrdiff_geo.fusion import fuse
-from emrdiff_geo.grid import pair_scenes
-from emrdiff_geo.measuring import measure_pair
-from emrdiff_geo.own_pixels import GuidedSource, OwnPixels, SeenSource, guided, interpolated
-from emrdiff_geo.resample import PixelMap
-from emrdiff_geo.seen import kernels_of, seen_at, seen_of, seen_on_mesh
-from emrdiff_geo.sources import ArraySource
+from emrdiff_geo.grids.pair import pair_scenes
+from emrdiff_geo.grids.resample import PixelMap
+from emrdiff_geo.grids.sources import ArraySource
 
 SIZE, BANDS = 160, 12
 NM = np.linspace(430.0, 900.0, BANDS)
@@ -84,7 +90,7 @@ def test_the_msi_guides_the_resampling(cube, name, psf, monkeypatch):
     box, size = GRIDS[name]
     hsi, options = seen_by(cube, box, psf, size), {"method": "local_regression", "force": True}
     found = error(fuse(hsi, msi, **options), cube)
-    monkeypatch.setattr("emrdiff_geo.measuring.guided", lambda pair, *known: pair)
+    monkeypatch.setattr("emrdiff_geo.alignment.measuring.guided", lambda pair, *known: pair)
     plain = error(fuse(hsi, msi, **options), cube)
     assert found < 0.01
     assert found < 0.5 * plain
@@ -113,7 +119,7 @@ def test_the_guide_is_the_msi_as_it_was_corrected(cube, change, most, monkeypatc
         guides.append(pair)
         return guided(pair, *known) if len(guides) == 1 else pair
 
-    monkeypatch.setattr("emrdiff_geo.measuring.guided", once)
+    monkeypatch.setattr("emrdiff_geo.alignment.measuring.guided", once)
     given = error(fuse(hsi, msi, **options), cube)
     assert len(guides) > 1
     assert found < most * given

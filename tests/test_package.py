@@ -1,9 +1,11 @@
 """What a user and an installer see of the package."""
 
+import ast
 import configparser
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -88,6 +90,63 @@ def test_what_is_imported_later_is_required_or_an_extra(setup):
     known = modules_of(setup["options"]["install_requires"] + extras)
     for file, names in imported(r"^\s+").items():
         assert names <= known, file
+
+
+#: Each imports only those before it.
+ORDER = (
+    *(
+        "errors",
+        "weightfiles",
+        "system",
+        "metadata",
+        "spectra",
+        "reading",
+        "grids",
+        "degradation",
+        "scene",
+        "model",
+    ),
+    *("methods", "alignment", "writing", "run", "fusion", "evaluation", "training"),
+    *("accessor", "demo", "doctor", "cli"),
+)
+
+
+def imports_within(path: Path) -> Iterator[str]:
+    """Packages and modules of the first level that a file imports, at once or later."""
+    package = path.relative_to(ROOT).parts[:-1]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = package[: len(package) - node.level + 1]
+            full = (*base, *(node.module or "").split(".")) if node.module else base
+            names = [full[1]] if len(full) > 1 else [alias.name for alias in node.names]
+            yield from (name for name in names if (PACKAGE / name).exists() or name in ORDER)
+
+
+def test_imports_go_one_way():
+    parts = {path.stem if path.is_file() else path.name for path in PACKAGE.iterdir()}
+    assert parts - {"__init__", "__main__", "__pycache__", "py", "data", "weights"} == set(ORDER)
+    for place, part in enumerate(ORDER):
+        folder = PACKAGE / part
+        for path in folder.rglob("*.py") if folder.is_dir() else [folder.with_suffix(".py")]:
+            later = set(imports_within(path)) & set(ORDER[place + 1 :])
+            assert not later, f"{path.relative_to(ROOT)} imports {later}"
+
+
+def test_neither_geography_nor_model_knows_the_other():
+    foreign = {
+        "model": {"xarray", "rasterio", "odc", "pyproj", "rioxarray"},
+        "methods": {"xarray", "rasterio", "odc", "pyproj", "rioxarray"},
+        "scene": {"xarray", "rasterio", "odc", "pyproj", "rioxarray", "torch"},
+        "grids": {"torch"},
+        "alignment": {"torch"},
+        "writing": {"torch"},
+        "cli": {"torch"},
+    }
+    for part, names in foreign.items():
+        for path in (PACKAGE / part).rglob("*.py"):
+            text = path.read_text(encoding="utf-8")
+            found = set(re.findall(r"^\s*(?:import|from) (\w+)", text, re.MULTILINE))
+            assert not found & names, f"{path.relative_to(ROOT)} imports {found & names}"
 
 
 def test_pyproject_holds_the_build_system_only():

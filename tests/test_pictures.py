@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emrdiff_geo import _pictures as pictures
 from emrdiff_geo.errors import InputError
+from emrdiff_geo.evaluation import pictures
 
 
 def test_rgb_bands_are_the_nearest_to_natural_colours():

@@ -10,7 +10,7 @@ from scenes import pair
 
 from emrdiff_geo.errors import InputError, MethodError, OutputError
 from emrdiff_geo.fusion import calibrated, fuse, fuse_to_file, plan_fusion
-from emrdiff_geo.plan import FusionPlan
+from emrdiff_geo.run.plan import FusionPlan
 
 OPTIONS = {"method": "regression", "tile": 48}
 

@@ -4,13 +4,13 @@ import sys
 
 import pytest
 
-from emrdiff_geo._process import give_back, keep_freed, resident_bytes
+from emrdiff_geo.system.process_memory import give_back, keep_freed, resident_bytes
 
 #: Large arrays come and go; how many pages the system had to clear for them.
 COUNTED = """
 import resource, sys
 import numpy as np
-from emrdiff_geo._process import keep_freed
+from emrdiff_geo.system.process_memory import keep_freed
 if "keep" in sys.argv:
     keep_freed()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -12,9 +12,9 @@ from rasterio.enums import ColorInterp
 from rasterio.transform import Affine, from_origin
 from reader_files import NORTH_UP, ROTATED, cube, edit, write
 
-from emrdiff_geo._raster import RasterArray, chunk_shape
 from emrdiff_geo.errors import InputError
-from emrdiff_geo.readers import as_image, open_hsi, open_msi
+from emrdiff_geo.reading.raster import RasterArray, chunk_shape
+from emrdiff_geo.reading.readers import as_image, open_hsi, open_msi
 
 OWN_WKT = (
     'PROJCS["mine",GEOGCS["g",DATUM["d",SPHEROID["Bessel 1841",6377397.155,299.1528128],'

@@ -9,7 +9,7 @@ import xarray as xr
 from reader_files import CENTERS, NORTH_UP, ROTATED, cube, edit, tags_nm, write
 
 from emrdiff_geo.errors import InputError
-from emrdiff_geo.readers import open_hsi, open_msi
+from emrdiff_geo.reading.readers import open_hsi, open_msi
 
 
 def absent(folder):
@@ -143,7 +143,7 @@ def test_netcdf_round_trip(tmp_path):
 
 
 def test_netcdf_through_gdal(tmp_path, monkeypatch):
-    from emrdiff_geo import readers
+    from emrdiff_geo.reading import readers
 
     monkeypatch.setattr(readers, "_netcdf", lambda path: None)
     coords = {"wavelength": ("wavelength", CENTERS, {"units": "nm"})}

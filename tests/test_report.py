@@ -9,8 +9,8 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
 from emrdiff_geo.errors import GridError, InputError, OutputError
-from emrdiff_geo.evaluation import evaluate
-from emrdiff_geo.report import comparison_figure, evaluation_figure, save_figure
+from emrdiff_geo.evaluation.evaluate import evaluate
+from emrdiff_geo.evaluation.report import comparison_figure, evaluation_figure, save_figure
 
 RATIO = 4
 WAVELENGTH = np.array([450, 470, 550, 560, 650, 660, 800, 1600.0])
@@ -144,7 +144,7 @@ def test_a_figure_that_cannot_be_written_says_so(scene, tmp_path):
 
 def test_figures_leave_pyplot_alone():
     code = (
-        "import sys, numpy as np; from emrdiff_geo import report; "
+        "import sys, numpy as np; from emrdiff_geo.evaluation import report; "
         "assert 'matplotlib' not in sys.modules; "
         "report.evaluation_figure(np.ones((3, 8, 8))); "
         "assert 'matplotlib.pyplot' not in sys.modules"

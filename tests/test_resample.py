@@ -12,7 +12,7 @@ from pyproj import CRS, Transformer
 from pyproj.transformer import AreaOfInterest, TransformerGroup
 
 from emrdiff_geo.errors import GridError
-from emrdiff_geo.resample import PixelMap, _transformer, overlap, weighted_mean
+from emrdiff_geo.grids.resample import PixelMap, _transformer, overlap, weighted_mean
 
 UTM33 = "EPSG:32633"
 

@@ -11,11 +11,11 @@ from partial_runs import finished, partial
 from scenes import pair
 from sink_scene import SUFFIXES, digest
 
-from emrdiff_geo._claim import Claim
-from emrdiff_geo._gathering import GatheringSink
 from emrdiff_geo.errors import OutputError, ResumeError
 from emrdiff_geo.fusion import fuse_to_file
-from emrdiff_geo.pipeline import Run
+from emrdiff_geo.run.pipeline import Run
+from emrdiff_geo.writing.claim import Claim
+from emrdiff_geo.writing.gathering import GatheringSink
 
 #: One tile after the other: where a run is broken off is counted.
 OPTIONS = {"method": "regression", "tile": 32, "scheduler": "synchronous"}

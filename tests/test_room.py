@@ -10,10 +10,10 @@ import pytest
 from scenes import pair
 from sink_scene import digest
 
-from emrdiff_geo._room import Room
 from emrdiff_geo.errors import InputError
 from emrdiff_geo.fusion import fuse, fuse_to_file, plan_fusion
-from emrdiff_geo.pipeline import Run
+from emrdiff_geo.run.pipeline import Run
+from emrdiff_geo.system.room import Room
 
 OPTIONS = {"method": "regression", "tile": 32}
 

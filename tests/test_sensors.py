@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emrdiff_geo.errors import SpectralError
-from emrdiff_geo.sensors import SpectralResponse, load_response, sensor_names
-from emrdiff_geo.spectral import gaussian_response
+from emrdiff_geo.spectra.sensors import SpectralResponse, load_response, sensor_names
+from emrdiff_geo.spectra.spectral import gaussian_response
 
 ENMAP_LIKE = np.concatenate([np.arange(420.0, 1000.0, 6.5), np.arange(905.0, 2450.0, 10.0)])
 
@@ -135,7 +135,7 @@ def test_unknown_names():
 
 
 def test_missing_pyrsr_names_the_cure(monkeypatch):
-    from emrdiff_geo import sensors
+    from emrdiff_geo.spectra import sensors
 
     monkeypatch.setitem(sys.modules, "pyrsr", None)
     with pytest.raises(SpectralError, match="pip install pyrsr"):

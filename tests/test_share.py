@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from scenes import reference_cube, simulated
 
-from emrdiff_geo.focus import SHARP
 from emrdiff_geo.methods import MethodOptions, Place, get_method
 from emrdiff_geo.methods.state import build_state
 from emrdiff_geo.model.weights import load_model, read_config
-from emrdiff_geo.statistics import pair_statistics
+from emrdiff_geo.scene.focus import SHARP
+from emrdiff_geo.scene.statistics import pair_statistics
+from emrdiff_geo.scene.wald_pair import WaldPair
 from emrdiff_geo.training import share as sharing
-from emrdiff_geo.wald_pair import WaldPair
 from emrdiff_geo.weightfiles import digest, weights_path
 
 WAVELENGTHS = np.linspace(400, 700, 31)

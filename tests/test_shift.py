@@ -6,11 +6,11 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 from scenes import dataset, shifted_pair
 
-from emrdiff_geo._normalise import grid_coords
-from emrdiff_geo.degrade import Degradation
-from emrdiff_geo.grid import geobox_of, pair_scenes
-from emrdiff_geo.readers import open_hsi, open_msi
-from emrdiff_geo.shift import Shift, measure_shift
+from emrdiff_geo.alignment.shift import Shift, measure_shift
+from emrdiff_geo.degradation.degrade import Degradation
+from emrdiff_geo.grids.pair import geobox_of, pair_scenes
+from emrdiff_geo.reading.normalise import grid_coords
+from emrdiff_geo.reading.readers import open_hsi, open_msi
 
 
 def found(hsi, msi):

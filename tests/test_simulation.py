@@ -9,12 +9,12 @@ from cli_scenes import NM, make_files, write
 from odc.geo.geobox import GeoBox
 from scenes import dataset, reference_cube
 
-from emrdiff_geo import simulation
-from emrdiff_geo.degrade import Degradation
+from emrdiff_geo.degradation.degrade import Degradation
 from emrdiff_geo.errors import InputError, OutputError, SpectralError
-from emrdiff_geo.readers import open_hsi
-from emrdiff_geo.sensors import SpectralResponse
-from emrdiff_geo.simulation import simulate, write_pair
+from emrdiff_geo.evaluation import simulation
+from emrdiff_geo.evaluation.simulation import simulate, write_pair
+from emrdiff_geo.reading.readers import open_hsi
+from emrdiff_geo.spectra.sensors import SpectralResponse
 
 ROTATED = Affine(3.438549, 2.23302, 500000.1, 2.23302, -3.438549, 4000000.7)
 VISIBLE = SpectralResponse.gaussian([490, 560, 665, 840], [60, 40, 40, 60])

@@ -32,7 +32,7 @@ from sink_scene import (
 )
 
 from emrdiff_geo.errors import InputError, OutputError
-from emrdiff_geo.sinks import CogSink, ZarrSink, open_sink, write_dataset
+from emrdiff_geo.writing.sinks import CogSink, ZarrSink, open_sink, write_dataset
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from pyproj import Transformer
 from rasterio.warp import Resampling, reproject
 
 from emrdiff_geo.errors import InputError
-from emrdiff_geo.sources import ArraySource, ResampledSource, Source, WindowSource
+from emrdiff_geo.grids.sources import ArraySource, ResampledSource, Source, WindowSource
 
 ALL = slice(None)
 UTM33, UTM32 = "EPSG:32633", "EPSG:32632"
@@ -253,7 +253,7 @@ class TestResampledSource:
     def test_blocks_inside_agree_with_one_block(self, monkeypatch):
         target = GeoBox((22, 18), metres(28.8, 7, -5, 31), UTM33)
         whole = self.of(scene(2, 24, 20), target).read(ALL, ALL)
-        monkeypatch.setattr("emrdiff_geo.sources._BLOCK_CELLS", 200)
+        monkeypatch.setattr("emrdiff_geo.grids.sources._BLOCK_CELLS", 200)
         blocks = self.of(scene(2, 24, 20), target).read(ALL, ALL)
         np.testing.assert_array_equal(blocks, whole)
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emrdiff_geo.errors import SpectralError
-from emrdiff_geo.spectral import (
+from emrdiff_geo.spectra.spectral import (
     WATER_BANDS,
     cell_widths,
     fwhm_from_centers,

@@ -4,15 +4,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scenes import reference_cube, simulated
 
-from emrdiff_geo.degrade import Degradation
+from emrdiff_geo.alignment.filled_bands import filled_bands
+from emrdiff_geo.degradation.degrade import Degradation
 from emrdiff_geo.errors import InputError
-from emrdiff_geo.filled_bands import filled_bands
-from emrdiff_geo.moments import Extent
-from emrdiff_geo.nodata import fill_invalid
-from emrdiff_geo.statistics import (
-    Moments,
-    scene_statistics,
-)
+from emrdiff_geo.scene.moments import Extent
+from emrdiff_geo.scene.nodata import fill_invalid
+from emrdiff_geo.scene.statistics import Moments, scene_statistics
 
 
 def readers(lr, hr):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from emrdiff_geo._threads import one_blas_thread
+from emrdiff_geo.system.threads import one_blas_thread
 
 
 def blas_threads():
@@ -50,7 +50,7 @@ from pathlib import Path
 from scenes import pair
 from sink_scene import digest
 from threadpoolctl import threadpool_info
-from emrdiff_geo._threads import one_blas_thread
+from emrdiff_geo.system.threads import one_blas_thread
 from emrdiff_geo.fusion import fuse_to_file
 
 @one_blas_thread()

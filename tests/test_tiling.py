@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emrdiff_geo.errors import MethodError
-from emrdiff_geo.tiling import TilePlan
+from emrdiff_geo.grids.tiling import TilePlan
 
 
 @st.composite

@@ -10,13 +10,14 @@ import torch
 from reader_files import edit, tags_nm, write
 from scenes import pair, reference_cube, shifted_pair
 
-from emrdiff_geo.degrade import Degradation
+from emrdiff_geo.degradation.degrade import Degradation
 from emrdiff_geo.errors import EmrdiffError, InputError, OutputError, SpectralError
 from emrdiff_geo.fusion import fuse
 from emrdiff_geo.methods.state import universal_channels
 from emrdiff_geo.model.bafunet import BAFUNet, NetworkConfig
 from emrdiff_geo.model.weights import ModelConfig, load_state, read_config
-from emrdiff_geo.statistics import pair_statistics
+from emrdiff_geo.scene.statistics import pair_statistics
+from emrdiff_geo.scene.wald_pair import WaldPair
 from emrdiff_geo.training import adapt, checkpoint, train, trainer
 from emrdiff_geo.training.adapt import _coarser
 from emrdiff_geo.training.batches import batches, turned
@@ -29,7 +30,6 @@ from emrdiff_geo.training.draws import (
 )
 from emrdiff_geo.training.scenes import DrawDataset, SceneFile, load_scene
 from emrdiff_geo.training.trainer import TrainConfig, Trainer
-from emrdiff_geo.wald_pair import WaldPair
 
 SMALL = DrawConfig(ratios=(2, 4), patch=32, patches=2, piece=64, max_bands=8)
 

@@ -10,13 +10,13 @@ from partial_runs import partial
 from scenes import pair
 from sink_scene import SUFFIXES, digest, read
 
-from emrdiff_geo._claim import Claim
-from emrdiff_geo._gathering import GatheringSink
 from emrdiff_geo.errors import OutputError, ResumeError
 from emrdiff_geo.fusion import UNCERTAINTY_NOTE, fuse_to_file
 from emrdiff_geo.methods.uncertainty import TERMS
-from emrdiff_geo.pipeline import Run
-from emrdiff_geo.recorded import read_provenance
+from emrdiff_geo.run.pipeline import Run
+from emrdiff_geo.run.recorded import read_provenance
+from emrdiff_geo.writing.claim import Claim
+from emrdiff_geo.writing.gathering import GatheringSink
 
 #: One tile after the other: where a run is broken off is counted.
 OPTIONS = {"tile": 32, "samples": 2, "self_check": False, "device": "cpu"}
@@ -204,7 +204,7 @@ def killed(scene, folder, suffix, step, **options):
 
         # The dead clean up nothing; only the system takes their locks.
         patch.setattr(GatheringSink, "abort", lambda sink: sink._leave(discard=False))
-        patch.setattr("emrdiff_geo.twin.remove", lambda path: None)
+        patch.setattr("emrdiff_geo.writing.twin.remove", lambda path: None)
         with pytest.raises(KillError):
             write(scene, folder, suffix, progress=tell, **options)
 
@@ -229,7 +229,7 @@ def test_a_kill_while_the_results_are_put_together(
 
 
 def test_when_the_image_cannot_appear_the_uncertainty_does_not_stay(scene, tmp_path, monkeypatch):
-    from emrdiff_geo.sinks import CogSink
+    from emrdiff_geo.writing.sinks import CogSink
 
     publish = CogSink._publish
 

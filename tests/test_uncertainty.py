@@ -11,6 +11,7 @@ from scenes import reference_cube as cube_of
 import emrdiff_geo
 from emrdiff_geo.errors import InputError, MethodError
 from emrdiff_geo.fusion import fuse, fuse_to_file
+from emrdiff_geo.methods.noise import sample_seed
 from emrdiff_geo.methods.state import universal_state
 from emrdiff_geo.methods.uncertainty import (
     DEFAULT,
@@ -22,8 +23,7 @@ from emrdiff_geo.methods.uncertainty import (
     scaled,
     weights_of,
 )
-from emrdiff_geo.noise import sample_seed
-from emrdiff_geo.wald_pair import WaldPair, central_part
+from emrdiff_geo.scene.wald_pair import WaldPair, central_part
 
 QUICK = {"steps": 2, "tile": 64, "device": "cpu", "self_check": False}
 
@@ -75,7 +75,7 @@ def test_the_uncertainty_is_a_second_variable_on_the_same_grid(scene, sampled):
 
 
 def test_both_variables_come_from_one_computation_of_a_tile(scene, monkeypatch):
-    from emrdiff_geo.pipeline import Run
+    from emrdiff_geo.run.pipeline import Run
 
     computed = []
     tile = Run.tile

@@ -6,8 +6,8 @@ from rasterio.crs import CRS
 from reader_files import CENTERS, cube, descriptions_nm, edit, tags_nm, write
 
 from emrdiff_geo.errors import InputError, SpectralError
-from emrdiff_geo.planning import open_images
-from emrdiff_geo.readers import as_image, open_hsi, open_msi
+from emrdiff_geo.reading.readers import as_image, open_hsi, open_msi
+from emrdiff_geo.run.planning import open_images
 
 
 def tags_um(out):

@@ -12,12 +12,12 @@ from partial_runs import finished
 from scenes import pair
 from sink_scene import SUFFIXES, digest
 
-from emrdiff_geo._machine import cores
+from emrdiff_geo.alignment.measuring import measure_pair
 from emrdiff_geo.errors import ResumeError
 from emrdiff_geo.fusion import fuse_to_file
-from emrdiff_geo.grid import pair_scenes
-from emrdiff_geo.measuring import measure_pair
-from emrdiff_geo.workers import Threads, mapped
+from emrdiff_geo.grids.pair import pair_scenes
+from emrdiff_geo.run.workers import Threads, mapped
+from emrdiff_geo.system.machine import cores
 
 OPTIONS = {"method": "regression", "tile": 32}
 
@@ -139,7 +139,7 @@ def test_a_worker_that_is_killed_is_replaced(scene, unbroken, tmp_path, cluster)
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
 def test_an_interruption_ends_tiles_in_threads_too(scene, tmp_path, monkeypatch):
-    from emrdiff_geo.pipeline import Run
+    from emrdiff_geo.run.pipeline import Run
 
     begun, over, ended = threading.Event(), threading.Event(), []
 
@@ -176,7 +176,7 @@ def test_an_interruption_ends_tiles_in_threads_too(scene, tmp_path, monkeypatch)
 
 
 def test_errors_of_tiles_arrive(scene, tmp_path, monkeypatch):
-    from emrdiff_geo.pipeline import Run
+    from emrdiff_geo.run.pipeline import Run
 
     def fail(self, row, col):
         raise ValueError(f"tile {row}, {col} failed")
@@ -189,7 +189,7 @@ def test_errors_of_tiles_arrive(scene, tmp_path, monkeypatch):
 
 def test_no_scheduler_is_one_sentence(tmp_path_factory, tmp_path, capsys, monkeypatch):
     pytest.importorskip("distributed")
-    monkeypatch.setattr("emrdiff_geo.workers._TIMEOUT_S", 0.5)
+    monkeypatch.setattr("emrdiff_geo.run.workers._TIMEOUT_S", 0.5)
     files = make_files(tmp_path_factory.mktemp("files"))
     arguments = ["fuse", files["hsi"], files["msi"], tmp_path / "o.tif", "--method", "bicubic"]
     assert run(*arguments, "--dask", "tcp://127.0.0.1:9") == 2

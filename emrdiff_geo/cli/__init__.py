@@ -17,7 +17,7 @@ import traceback
 import warnings
 from collections.abc import Sequence
 
-from .._process import keep_freed
+from ..system.process_memory import keep_freed
 from .context import BAD_INPUT, CANCELLED, FAILED, Context, one_line
 from .logs import log_to
 from .parser import build_parser

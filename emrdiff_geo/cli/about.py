@@ -12,7 +12,7 @@ from .progress import for_events, print_table
 def methods(context: Context) -> None:
     """List what can be chosen by name."""
     from ..methods import METHODS
-    from ..sensors import sensor_names
+    from ..spectra.sensors import sensor_names
     from ..weightfiles import weights_names
 
     found = {

@@ -8,10 +8,10 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .._layout import STORED
-from .._process import keep_freed
 from ..fusion import FusionOptions
-from ..recorded import check_made
+from ..run.recorded import check_made
+from ..system.process_memory import keep_freed
+from ..writing.layout import STORED
 from .context import DONE, FAILED, Context
 from .fusing import fuse_options, fuse_pair
 from .manifest import Row, read_manifest

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from .._layout import STORED
-from ..execute import Progress, ProgressEvent
 from ..fusion import fuse_to_file
+from ..run.execute import Progress, ProgressEvent
+from ..writing.layout import STORED
 from .context import Context
 from .planning import OPTIONS
 from .progress import for_events

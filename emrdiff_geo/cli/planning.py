@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from .._layout import STORED
-from .._sizes import format_bytes
-from ..options import FusionOptions
-from ..plan import FusionPlan
-from ..planning import calibrated, plan_fusion
+from ..run.options import FusionOptions
+from ..run.plan import FusionPlan
+from ..run.planning import calibrated, plan_fusion
+from ..system.sizes import format_bytes
+from ..writing.layout import STORED
 from .context import Context
 
 #: Arguments that are options of a fusion; that of the uncertainty is the name of a file.

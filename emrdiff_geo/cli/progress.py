@@ -33,8 +33,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self, TextIO
 
-from .._json import plain
-from .._process import resident_bytes
+from ..system.json_values import plain
+from ..system.process_memory import resident_bytes
 
 VERSION = 1
 _LEAST_INTERVAL_S = 0.1

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import dask
 
-from .._output import check_no_input
 from ..errors import InputError, OutputError
-from ..evaluation import evaluate as judge
-from ..readers import open_hsi, open_msi
-from ..simulation import PAIR_FILES, check_folder, write_pair
-from ..simulation import simulate as make_pair
+from ..evaluation.evaluate import evaluate as judge
+from ..evaluation.simulation import PAIR_FILES, check_folder, write_pair
+from ..evaluation.simulation import simulate as make_pair
+from ..reading.readers import open_hsi, open_msi
+from ..writing.output import check_no_input
 from .context import Context
 from .progress import print_table
 
@@ -62,7 +62,7 @@ def evaluate(context: Context) -> None:
     context.reporter.progress("evaluate", 1, 1)
     fields: dict[str, object] = {}
     if args.figure:
-        from ..report import evaluation_figure, save_figure
+        from ..evaluation.report import evaluation_figure, save_figure
 
         figure = evaluation_figure(
             fused, reference, hsi=hsi, msi=msi, evaluation=found, ratio=args.ratio

@@ -54,8 +54,8 @@ def span(text: str) -> tuple[float, float]:
 
 def memory(text: str) -> int:
     """Amount of memory such as ``2GB``, in bytes."""
-    from .._sizes import parse_bytes
     from ..errors import InputError
+    from ..system.sizes import parse_bytes
 
     try:
         return parse_bytes(text)

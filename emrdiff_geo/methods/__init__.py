@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import MethodError
-from ..statistics import SceneStatistics
+from ..scene.statistics import SceneStatistics
 from . import held
 from .bicubic import fuse_bicubic
 from .emrdiff import fuse_emrdiff, fuse_with_uncertainty, prepare_emrdiff

@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 from scipy import ndimage
 
-from ..statistics import SceneStatistics
+from ..scene.statistics import SceneStatistics
 from .options import WHOLE, Part
 
 #: Features of each of the two kernels. 50, 100, 200 and 400 gave 1.89, 1.99, 1.98 and 1.99 dB over

@@ -13,7 +13,7 @@ from itertools import product
 
 import numpy as np
 
-from ..statistics import SceneStatistics
+from ..scene.statistics import SceneStatistics
 from ._colours import Colours, Inputs
 from .options import Part
 from .regression import regressed

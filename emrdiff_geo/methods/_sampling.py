@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 
-from ..noise import pixel_noise, sample_seed
+from .noise import pixel_noise, sample_seed
 from .options import MethodOptions
 from .state import ChainState
 

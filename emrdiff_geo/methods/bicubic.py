@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..statistics import SceneStatistics
+from ..scene.statistics import SceneStatistics
 from .options import WHOLE, MethodOptions, Place
 
 

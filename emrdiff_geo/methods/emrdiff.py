@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import MethodError, WeightsError
-from ..statistics import SceneStatistics
-from ..wald_pair import central_part
+from ..scene.statistics import SceneStatistics
+from ..scene.wald_pair import central_part
 from ..weightfiles import digest, weights_path
 from ._sampling import chain_samples, run_chain
 from .options import Lower, MethodOptions, Place, coarser

@@ -20,8 +20,8 @@ from itertools import product
 
 import numpy as np
 
-from ..degrade import Degradation
-from ..statistics import SceneStatistics
+from ..degradation.degrade import Degradation
+from ..scene.statistics import SceneStatistics
 from ._guided import guided_filter
 from ._posterior import OFFSET_LENGTH, SLOPE_LENGTH, STEP, Process, Window, correlation, hat
 from .options import WHOLE, MethodOptions, Part, Place, coarser, finer, within

@@ -17,7 +17,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..statistics import SceneStatistics
+from ..scene.statistics import SceneStatistics
 from .options import WHOLE, MethodOptions, Place
 from .regression import back_project, regressed, unseen_detail
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..wald_pair import WaldPair
+from ..scene.wald_pair import WaldPair
 
 #: The pair one ratio lower and its valid pixels ``(h, w)``, or None where it would be too small.
 Lower = Callable[[], tuple[WaldPair, np.ndarray] | None]

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..degrade import Degradation
-from ..nodata import fill_explained
-from ..statistics import SceneStatistics
+from ..degradation.degrade import Degradation
+from ..scene.nodata import fill_explained
+from ..scene.statistics import SceneStatistics
 from .options import WHOLE, MethodOptions, Part, Place, within
 
 BACK_PROJECTIONS = 3

@@ -23,13 +23,13 @@ from typing import Protocol
 
 import numpy as np
 
-from ..degrade import bicubic_up
-from ..edge import edge_weights
+from ..degradation.degrade import bicubic_up
 from ..errors import MethodError
-from ..focus import SHARP, Focus
-from ..nodes import NODES_NM, PSEUDO_MSI_NM, NodeBasis, node_indices
-from ..statistics import SceneStatistics
-from ..wald_pair import WaldPair
+from ..scene.edge import edge_weights
+from ..scene.focus import SHARP, Focus
+from ..scene.statistics import SceneStatistics
+from ..scene.wald_pair import WaldPair
+from ..spectra.nodes import NODES_NM, PSEUDO_MSI_NM, NodeBasis, node_indices
 from .gaussian_process import MARGIN, posterior_mean
 from .options import TILE, Part, Place, coarser, within
 from .regression import agree_with_msi, back_project, covered

@@ -28,7 +28,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from ..errors import MethodError
-from ..statistics import SceneStatistics
+from ..scene.statistics import SceneStatistics
 from .gaussian_process import posterior_deviation
 from .local_regression import window_mean
 from .options import MethodOptions, within

@@ -14,15 +14,8 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from emrdiff_geo.errors import InputError, MethodError
-from emrdiff_geo.model.blocks import (
-    MSGAB,
-    Downsample,
-    Pool,
-    ResidualBlock,
-    TimeEmbedding,
-    Upsample,
-)
+from ..errors import InputError, MethodError
+from .blocks import MSGAB, Downsample, Pool, ResidualBlock, TimeEmbedding, Upsample
 
 Block = Literal["msgab", "residual"]
 Guide = Sequence[Tensor]

@@ -26,8 +26,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from emrdiff_geo.errors import MethodError
-from emrdiff_geo.model.schedule import Schedule
+from ..errors import MethodError
+from .schedule import Schedule
 
 Residual = Literal["multimodal", "unimodal", "none"]
 PseudoBands = Literal["first", "last", "spread"]

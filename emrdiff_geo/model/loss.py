@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from emrdiff_geo.errors import InputError
+from ..errors import InputError
 
 Alignment = Literal["aligned", "topleft"]
 

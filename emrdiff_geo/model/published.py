@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from emrdiff_geo.errors import WeightsError
-from emrdiff_geo.model.bafunet import BAFUNet, NetworkConfig
+from ..errors import WeightsError
+from .bafunet import BAFUNet, NetworkConfig
 
 _WRAPPERS = ("state_dict", "model", "params")
 # The published class creates these parameters and never uses them.

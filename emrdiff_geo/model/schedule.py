@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from emrdiff_geo.errors import MethodError
+from ..errors import MethodError
 
 
 @dataclass(frozen=True, eq=False)

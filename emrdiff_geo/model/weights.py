@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from ..errors import WeightsError
-from ..focus import SHARP, Focus
+from ..scene.focus import SHARP, Focus
 from ..weightfiles import digest
 from .bafunet import BAFUNet, NetworkConfig
 from .diffusion import PseudoBands, Residual

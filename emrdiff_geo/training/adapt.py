@@ -18,21 +18,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from .._output import check_no_input
-from ..coregister import registered_pair
-from ..degrade import Degradation
+from ..alignment.coregister import registered_pair
+from ..alignment.measuring import measure_pair
+from ..alignment.optics import AUTO
+from ..alignment.wald import LEAST, degraded_again, one_ratio_lower
+from ..degradation.degrade import Degradation
 from ..errors import InputError, MethodError, OutputError, WeightsError
 from ..fusion import ImageOrPath, open_images
-from ..measuring import measure_pair
 from ..methods.emrdiff import check_channels, resolve_device, run_chain
 from ..methods.options import MethodOptions
 from ..methods.state import universal_state
 from ..model.bafunet import BAFUNet
 from ..model.weights import ModelConfig, load_state, read_config, save_weights
-from ..optics import AUTO
-from ..wald import LEAST, degraded_again, one_ratio_lower
-from ..wald_pair import WaldPair
+from ..scene.wald_pair import WaldPair
 from ..weightfiles import digest, weights_path
+from ..writing.output import check_no_input
 from .batches import batches
 from .draws import DrawConfig, Patches, patches_of, state_and_target
 from .trainer import Progress, TrainConfig, Trainer

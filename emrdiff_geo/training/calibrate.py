@@ -22,18 +22,18 @@ import xarray as xr
 from scipy.optimize import minimize
 from scipy.stats import spearmanr
 
-from ..degrade import PSFS
+from ..alignment.wald import one_ratio_lower
+from ..degradation.degrade import PSFS
 from ..errors import EmrdiffError, InputError
-from ..grid import Pair, pair_scenes
+from ..grids.pair import Pair, pair_scenes
 from ..methods._sampling import chain_samples
 from ..methods.emrdiff import finished, resolve_device
 from ..methods.options import MethodOptions
 from ..methods.state import build_state
 from ..methods.uncertainty import TERMS, error_terms, mean_and_spread, scaled, weights_of
 from ..model.weights import load_model, read_config
-from ..sensors import load_response
-from ..wald import one_ratio_lower
-from ..wald_pair import WaldPair
+from ..scene.wald_pair import WaldPair
+from ..spectra.sensors import load_response
 from ..weightfiles import digest, weights_path
 from .draws import DrawConfig, draw_pair
 from .scenes import SceneFile, load_scene

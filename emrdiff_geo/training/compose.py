@@ -18,7 +18,7 @@ from scipy.cluster.vq import kmeans, vq
 from scipy.special import expit
 
 from ..errors import InputError
-from ..nodata import fill_invalid
+from ..scene.nodata import fill_invalid
 
 #: Kinds of material that a library is divided into; each is drawn as often as any other.
 KINDS = 40
@@ -73,7 +73,7 @@ def read_library(path: str) -> SpectralLibrary:
     InputError
         If it is no such library.
     """
-    from ..spectral import wavelengths_nm
+    from ..spectra.spectral import wavelengths_nm
 
     file = Path(path)
     headers = [file.with_name(file.name + ".hdr"), file.with_suffix(".hdr")]

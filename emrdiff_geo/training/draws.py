@@ -14,16 +14,16 @@ from functools import reduce
 import numpy as np
 from scipy import ndimage
 
-from .._threads import one_blas_thread
-from ..degrade import Degradation
-from ..focus import SHARP, Focus
+from ..degradation.degrade import Degradation
 from ..methods.state import ChainState, build_state, deviation
 from ..model.diffusion import PseudoBands, Residual, pseudo_msi_bands
-from ..nodata import fill_invalid
-from ..nodes import PSEUDO_MSI_NM, node_indices
-from ..sensors import SpectralResponse
-from ..statistics import pair_statistics
-from ..wald_pair import WaldPair
+from ..scene.focus import SHARP, Focus
+from ..scene.nodata import fill_invalid
+from ..scene.statistics import pair_statistics
+from ..scene.wald_pair import WaldPair
+from ..spectra.nodes import PSEUDO_MSI_NM, node_indices
+from ..spectra.sensors import SpectralResponse
+from ..system.threads import one_blas_thread
 from .responses import draw_response
 
 #: Draws whose prior is nearly right would otherwise weigh without bound in the loss.

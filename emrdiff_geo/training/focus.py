@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .._threads import one_blas_thread
-from ..focus import BLURS, SHARP, Focus, lacking, visible
 from ..methods.gaussian_process import fuse_gaussian_process
 from ..methods.options import MethodOptions, Place
 from ..methods.regression import unseen_detail
-from ..statistics import SceneStatistics
-from ..wald_pair import WaldPair
+from ..scene.focus import BLURS, SHARP, Focus, lacking, visible
+from ..scene.statistics import SceneStatistics
+from ..scene.wald_pair import WaldPair
+from ..system.threads import one_blas_thread
 from .draws import DrawConfig, draw_pair
 from .scenes import SceneFile, load_scene
 

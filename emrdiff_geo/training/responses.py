@@ -7,8 +7,8 @@ from functools import cache
 import numpy as np
 
 from ..errors import SpectralError
-from ..sensors import SpectralResponse, load_response, sensor_names
-from ..spectral import gaussian_weights
+from ..spectra.sensors import SpectralResponse, load_response, sensor_names
+from ..spectra.spectral import gaussian_weights
 
 #: Of the sensors the one that no draw may have.
 PAPERS_CAMERA = "nikon_d700"

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ..errors import InputError, SpectralError
-from ..spectral import complete_fwhm, wavelengths_by_rank
+from ..spectra.spectral import complete_fwhm, wavelengths_by_rank
 from .compose import compose, read_library
 from .draws import DrawConfig, Patches, TrainingScene, cut_patches, draw_pair
 from .pack import SUFFIX, packed_names, read_packed
@@ -76,7 +76,7 @@ def load_scene(file: SceneFile) -> TrainingScene:
     InputError, SpectralError
         If it cannot be read, has no valid pixel, no wavelengths and no range for them, or both.
     """
-    from ..readers import open_hsi
+    from ..reading.readers import open_hsi
 
     if file.packed is not None:
         return read_packed(file.path, file.packed)

@@ -19,15 +19,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..degrade import PSFS
+from ..degradation.degrade import PSFS
 from ..errors import EmrdiffError, InputError
 from ..methods._sampling import run_chain
 from ..methods.emrdiff import finished, resolve_device
 from ..methods.options import MethodOptions
 from ..methods.state import build_state
 from ..model.weights import ModelConfig, load_model, read_config
-from ..sensors import load_response
-from ..wald_pair import WaldPair
+from ..scene.wald_pair import WaldPair
+from ..spectra.sensors import load_response
 from ..weightfiles import digest, weights_path
 from .draws import DrawConfig
 from .focus import fit_focus

@@ -13,14 +13,14 @@ from typing import Any
 import torch
 
 from ..errors import InputError
-from ..focus import Focus
 from ..methods.emrdiff import resolve_device
 from ..methods.state import SCALARS, universal_channels
 from ..model.bafunet import BAFUNet, network_config
 from ..model.diffusion import state_channels
 from ..model.weights import ModelConfig, load_state, read_config, save_weights
-from ..nodes import NODES_NM
-from ..sensors import load_response
+from ..scene.focus import Focus
+from ..spectra.nodes import NODES_NM
+from ..spectra.sensors import load_response
 from ..weightfiles import weights_path
 from .batches import batches
 from .checkpoint import check_there

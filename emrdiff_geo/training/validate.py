@@ -11,7 +11,7 @@ from ..methods.emrdiff import run_chain
 from ..methods.options import MethodOptions
 from ..model.bafunet import BAFUNet
 from ..model.weights import ModelConfig
-from ..wald_pair import WaldPair
+from ..scene.wald_pair import WaldPair
 from .draws import DrawConfig, draw_pair, state_and_target
 from .scenes import SceneFile, load_scene
 

@@ -1,0 +1,1 @@
+"""What brings two images together: registration, PSF, light, resampling; measured once."""

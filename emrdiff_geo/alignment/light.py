@@ -1,0 +1,198 @@
+"""The same light in both images: the MSI follows the HSI where the two differ slowly.
+
+Two images of a place are seldom taken at one time, by one sun and through the same air, and no two
+calibrations agree. What changes slowly over the ground by such causes is no detail, but the
+statistics take it for noise of the MSI, and methods for structure. So it is taken out first, a
+relative radiometric normalisation that needs no invariant pixels: the response of the MSI's bands,
+as the HSI explains them over the whole scene, tells what each cell of some HSI pixels should show;
+the quotient of that and of what it shows, interpolated between the cells, is a gain on the MSI.
+
+No band of the HSI is touched: its radiometry is the result's.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from ..degradation.degrade import Degradation
+from ..grids.pair import Pair
+from ..grids.sources import Source, read_padded
+from ..scene.nodata import fill_invalid
+from ..scene.statistics import BLOCK, Block, Over, SceneStatistics, blocks, degraded_block
+from ..system.threads import one_blas_thread
+
+log = logging.getLogger(__name__)
+
+#: Edge of a cell, HSI pixels. On five scenes with haze or another sun (gains of 10 %, widths of 5
+#: to 8 HSI pixels) 2, 3, 4 and 6 gained 2.0, 2.0, 2.1 and 1.8 dB; with patches that changed (30 %,
+#: 1.5 HSI pixels) they changed the process by 0.2, -0.1, -0.1 and -0.1 dB, with noise by -0.06,
+#: -0.01, 0.00 and -0.01 dB. Means of the MSI's own pixels, not of what the HSI's PSF makes of them,
+#: lose 0.5 dB where the images agree. A second round gains 0.5 dB and loses 0.1 dB with changes.
+CELL = 4
+#: Most cells of a scene, those of 1024 x 1024 HSI pixels: in larger ones cells are larger, since
+#: all of their gains go with the run to whatever computes its tiles.
+CELLS = 65536
+#: Disagreement from which on an MSI is changed at all: RMS of what the HSI does not explain of the
+#: degraded MSI, relative to its standard deviation. Where the images agree it is at most 0.003.
+LEAST = 0.002
+#: What is added to both sides of the quotient, relative to the band's mean: dark cells tell little.
+DARK = 0.02
+#: Least mean of a band of which a gain makes sense, relative to its standard deviation.
+BRIGHT = 0.3
+#: Least share of a cell's pixels that both images must show; else the nearest cell stands for it.
+SHOWN = 0.25
+#: Largest gain, and the inverse of the least.
+LARGEST = 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class LitSource:
+    """An MSI in the light of its HSI.
+
+    Parameters
+    ----------
+    source : Source
+        The MSI on the pair's fine grid.
+    gains : ndarray
+        ``(s, n, m)`` float32, one for each cell.
+    edge : int
+        Of a cell, MSI pixels.
+    """
+
+    source: Source
+    gains: np.ndarray
+    edge: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Bands, rows and columns."""
+        return self.source.shape
+
+    def read(self, rows: slice, cols: slice) -> np.ndarray:
+        """Read a window, see `Source.read`."""
+        return read_padded(self.shape, rows, cols, self._inside)
+
+    def _inside(self, rows: slice, cols: slice) -> np.ndarray:
+        values = self.source.read(rows, cols)
+        values *= _between(_between(self.gains, rows, self.edge, 1), cols, self.edge, 2)
+        return values
+
+
+def _between(gains: np.ndarray, span: slice, edge: int, axis: int) -> np.ndarray:
+    """Interpolate gains linearly along an axis, at the pixels of a span."""
+    last = gains.shape[axis] - 1
+    place = np.clip((np.arange(span.start, span.stop) + 0.5) / edge - 0.5, 0, last)
+    before = np.minimum(place.astype(int), max(last - 1, 0))
+    share = np.expand_dims((place - before).astype(np.float32), 0 if axis == 2 else (0, 2))
+    first, second = (np.take(gains, i, axis) for i in (before, np.minimum(before + 1, last)))
+    # In place: for a window of the MSI these are as large as itself.
+    second -= first
+    second *= share
+    second += first
+    return second
+
+
+def disagreement(statistics: SceneStatistics) -> float:
+    """RMS of what the HSI does not explain of the degraded MSI, over its standard deviation."""
+    unseen, seen = statistics.unseen_by_hsi, statistics.msi_covariance
+    return float(np.sqrt(max(np.trace(unseen), 0) / np.trace(seen)))
+
+
+def in_same_light(pair: Pair, statistics: SceneStatistics, over: Over = map) -> Pair:
+    """The pair with its MSI in the light of its HSI.
+
+    Parameters
+    ----------
+    pair : Pair
+    statistics : SceneStatistics
+        Of the pair.
+    over : callable
+        Where it is measured, see `statistics.Over`; both images are read once.
+    """
+    gains = measure_gains(pair, statistics, over)
+    if (gains == 1).all():
+        return pair
+    note = (
+        "The MSI was brought to the light of the HSI: by "
+        f"{100 * np.sqrt(np.mean(np.square(gains - 1))):.1f} % on the mean, between the factors "
+        f"{gains.min():.2f} and {gains.max():.2f}."
+    )
+    log.info(note)
+    lit = LitSource(pair.msi, gains, cell_edge(pair.lr_shape) * pair.ratio)
+    return replace(pair, msi=lit, notes=(*pair.notes, note))
+
+
+def cell_edge(lr_shape: tuple[int, int]) -> int:
+    """Edge of a scene's cells in HSI pixels: a multiple of `CELL`."""
+    edge = CELL
+    while math.prod(-(-n // edge) for n in lr_shape) > CELLS:
+        edge += CELL
+    return edge
+
+
+def measure_gains(pair: Pair, statistics: SceneStatistics, over: Over = map) -> np.ndarray:
+    """Gains ``(s, n, m)`` float32 of cells of `cell_edge` HSI pixels a side."""
+    edge = cell_edge(pair.lr_shape)
+    height, width = (-(-n // edge) for n in pair.lr_shape)
+    sums = np.zeros((2, pair.n_msi, height, width))
+    counts = np.zeros((height, width))
+    places = list(blocks(pair.lr_shape, BLOCK))
+    measure = partial(_cells, pair, _Expectation.of(statistics), edge)
+    # A cell may lie in several blocks; their order is the same for every scheduler.
+    for block, (of_both, of_pixels) in zip(places, over(measure, places), strict=True):
+        rows, cols = (slice(s.start // edge, -(-s.stop // edge)) for s in block)
+        sums[:, :, rows, cols] += of_both
+        counts[rows, cols] += of_pixels
+    sums += DARK * np.abs(statistics.msi_mean)[:, None, None] * np.maximum(counts, 1)
+    expected, seen = sums
+    contrast = np.sqrt(np.diag(statistics.msi_covariance))
+    bright = (statistics.msi_mean > BRIGHT * contrast)[:, None, None] & (seen > 0)
+    gains = np.divide(expected, seen, out=np.ones_like(seen), where=bright)
+    gains = np.clip(gains, 1 / LARGEST, LARGEST).astype(np.float32)
+    gains[:, counts < SHOWN * edge**2] = np.nan
+    if np.isnan(gains).all():
+        return np.ones_like(gains)
+    return fill_invalid(gains)[0]
+
+
+@dataclass(frozen=True)
+class _Expectation:
+    """What the HSI lets expect of the degraded MSI: all that a block needs of the statistics."""
+
+    degradation: Degradation
+    good: np.ndarray
+    response: np.ndarray
+    offset: np.ndarray
+
+    @classmethod
+    def of(cls, statistics: SceneStatistics) -> _Expectation:
+        response = statistics.msi_response.astype(np.float32)
+        offset = statistics.msi_offset.astype(np.float32)[:, None, None]
+        return cls(statistics.degradation, statistics.good, response, offset)
+
+
+@one_blas_thread()
+def _cells(
+    pair: Pair, known: _Expectation, edge: int, block: Block
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the cells of a block should show and what they show, sums ``(2, s, n, m)``; counts."""
+    seen, valid, *_ = degraded_block(pair.msi.read, *block, pair.lr_shape, known.degradation)
+    hsi = pair.hsi.read(*block)[known.good]
+    valid &= np.isfinite(hsi).all(axis=0)
+    expected = np.tensordot(known.response, hsi, axes=1) + known.offset
+    values = np.stack([np.maximum(expected, 0), seen])
+    return _summed(np.where(valid, values, 0), edge, block), _summed(valid, edge, block)
+
+
+def _summed(values: np.ndarray, edge: int, block: Block) -> np.ndarray:
+    """Sums ``(..., n, m)`` over the parts of cells in a block ``(..., h, w)``."""
+    rows, cols = (
+        [max(i, s.start) - s.start for i in range(s.start // edge * edge, s.stop, edge)]
+        for s in block
+    )
+    return np.add.reduceat(np.add.reduceat(values.astype(np.float64), rows, axis=-2), cols, axis=-1)

@@ -1,0 +1,1 @@
+"""How coarse pixels see a fine grid, as linear operators, and interpolation back."""

@@ -1,0 +1,74 @@
+"""Consistency of a result with the pair that it was made from, on whatever grids these lie."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from ..alignment.optics import resolve_psf
+from ..alignment.own_pixels import OwnPixels, SeenSource
+from ..alignment.seen import kernels_of
+from ..degradation.degrade import Degradation
+from ..grids.pair import Pair
+from ..grids.sources import ArraySource, BandsSource, WindowSource
+from .consistency import WHOLE, Consistency, consistency, fit_response
+
+#: Fine bands on which a PSF is measured.
+FEW_BANDS = 12
+
+
+def psf_between(pair: Pair, psf: str) -> Degradation:
+    """PSF of a pair, see `resolve_psf`, measured on some of its fine bands.
+
+    A result that stands for the MSI may have hundreds of them.
+    """
+    some = np.unique(np.linspace(0, pair.n_msi - 1, FEW_BANDS).round().astype(int))
+    return resolve_psf(replace(pair, msi=BandsSource(pair.msi, some)), psf)
+
+
+def pair_consistency(
+    fused: xr.DataArray,
+    pair: Pair,
+    used: NDArray[np.intp],
+    with_msi: bool,
+    response: NDArray[Any] | None,
+    psf: Degradation,
+    block: int | None,
+) -> Consistency:
+    """Compare a result with its pair, see `consistency`.
+
+    Parameters
+    ----------
+    fused : xr.DataArray
+        ``(band, y, x)`` on the pair's target.
+    pair : Pair
+    used : ndarray
+        Indices of the HSI's bands to compare.
+    with_msi : bool
+        Whether the pair's MSI is one, and not the result itself.
+    response, psf, block
+        As for `consistency`; the response is that on the bands used.
+    """
+    known = {"response": response, "offset": pair.offset, "block": block}
+    msi = pair.msi if with_msi else None
+    if not pair.resampled:
+        hsi = BandsSource(pair.hsi, used)
+        return consistency(fused[used], pair.ratio, hsi=hsi, msi=msi, psf=psf, **known)
+    # The HSI's own pixels, wherever these lie.
+    own, kernels = OwnPixels.of(pair), kernels_of(psf)
+    hsi = BandsSource(WindowSource(own.source, *own.first, own.shape), used)
+    row, col = pair.offset
+    framed = WindowSource(ArraySource(fused[used]), -row, -col, pair.hr_shape)
+    spectral = consistency(SeenSource(framed, own, kernels, least=WHOLE), 1, hsi=hsi)
+    if msi is None:
+        return spectral
+    if response is None:
+        seen = SeenSource(msi, own, kernels, least=WHOLE)
+        known["response"] = fit_response(hsi, seen, Degradation(1, "area"))
+    spatial = consistency(fused[used], pair.ratio, msi=msi, **known)
+    per_band = {**spatial.per_band, **spectral.per_band}
+    return Consistency(spectral.spectral, spatial.spatial, per_band, known["response"])

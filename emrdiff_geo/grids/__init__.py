@@ -1,0 +1,1 @@
+"""Grids of pixels: how two go together, resampling, windows of images, tiles."""

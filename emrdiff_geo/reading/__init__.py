@@ -1,0 +1,1 @@
+"""From files, arrays and datasets to one form of image."""

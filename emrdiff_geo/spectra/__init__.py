@@ -1,0 +1,1 @@
+"""Wavelengths, bands, spectral responses and the nodes of the universal model."""
