@@ -15,6 +15,14 @@ from emrdiff_geo.grids.sources import ArraySource
 
 RATIO = 4
 SIZE = 192
+
+
+@pytest.fixture(autouse=True)
+def the_light_alone(monkeypatch):
+    """Haze that is not yet taken out makes the smooth ground of these scenes pass for noise."""
+    monkeypatch.setattr("emrdiff_geo.alignment.measuring.denoised", lambda pair, statistics: pair)
+
+
 ACROSS = SIZE // RATIO // CELL
 
 

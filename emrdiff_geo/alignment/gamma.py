@@ -77,7 +77,7 @@ def raised(image: np.ndarray, power: float, mean: np.ndarray) -> np.ndarray:
 def made_linear(pair: Pair, statistics: SceneStatistics) -> Pair:
     """The pair with its MSI made linear; as it is, where it is so."""
     mean = statistics.msi_mean
-    if not (mean > 0).all():
+    if statistics.agree or not (mean > 0).all():
         return pair
     power = measure_power(pair, statistics)
     if power == 1:

@@ -37,9 +37,6 @@ CELL = 4
 #: Most cells of a scene, those of 1024 x 1024 HSI pixels: in larger ones cells are larger, since
 #: all of their gains go with the run to whatever computes its tiles.
 CELLS = 65536
-#: Disagreement from which on an MSI is changed at all: RMS of what the HSI does not explain of the
-#: degraded MSI, relative to its standard deviation. Where the images agree it is at most 0.003.
-LEAST = 0.002
 #: What is added to both sides of the quotient, relative to the band's mean: dark cells tell little.
 DARK = 0.02
 #: Least mean of a band of which a gain makes sense, relative to its standard deviation.
@@ -97,12 +94,6 @@ def _between(gains: np.ndarray, span: slice, edge: int, axis: int) -> np.ndarray
     return second
 
 
-def disagreement(statistics: SceneStatistics) -> float:
-    """RMS of what the HSI does not explain of the degraded MSI, over its standard deviation."""
-    unseen, seen = statistics.unseen_by_hsi, statistics.msi_covariance
-    return float(np.sqrt(max(np.trace(unseen), 0) / np.trace(seen)))
-
-
 def in_same_light(pair: Pair, statistics: SceneStatistics, over: Over = map) -> Pair:
     """The pair with its MSI in the light of its HSI.
 
@@ -114,6 +105,8 @@ def in_same_light(pair: Pair, statistics: SceneStatistics, over: Over = map) -> 
     over : callable
         Where it is measured, see `statistics.Over`; both images are read once.
     """
+    if statistics.agree:
+        return pair
     gains = measure_gains(pair, statistics, over)
     if (gains == 1).all():
         return pair

@@ -20,9 +20,10 @@ from ..grids.pair import Pair
 from ..scene.moments import BlockSums, Extent
 from ..scene.statistics import BLOCK, Block, Over, SceneStatistics, block_sums, blocks, concluded
 from ..system.threads import one_blas_thread
+from .denoise import denoised
 from .filled_bands import COUNTED, filled_bands
 from .gamma import made_linear
-from .light import LEAST, disagreement, in_same_light
+from .light import in_same_light
 from .optics import AUTO, describe, resolve_psf
 from .own_pixels import guided
 from .witness import Witness
@@ -54,7 +55,7 @@ def measure_pair(
     """Measure a pair: its optics, its statistics, and whether both images show the same light.
 
     Reads the MSI once and the HSI twice; where the light differs both two times more, and where the
-    MSI is not linear once more.
+    MSI is not linear, and where it is noisy, once more.
 
     Parameters
     ----------
@@ -63,7 +64,7 @@ def measure_pair(
         PSF between the grids, see `resolve_psf`.
     normalise : bool
         Whether to make the MSI linear, see `gamma`, and to bring it to the light of the HSI, see
-        `light`, where they disagree.
+        `light`, where they disagree, and to filter its noise, see `denoise`, where there is much.
     over : callable
         Where it is done, see `statistics.Over`.
 
@@ -84,9 +85,7 @@ def measure_pair(
     good, hsi_digest = usable_bands(pair, over)
     pair = guided(pair, optics, good)
     statistics, msi_digest = measure_scene(pair, optics, good, over)
-    for change in (made_linear, partial(in_same_light, over=over)) if normalise else ():
-        if disagreement(statistics) < LEAST:
-            break
+    for change in (made_linear, partial(in_same_light, over=over), denoised) if normalise else ():
         changed = change(pair, statistics)
         if changed is not pair:
             optics = resolve_psf(changed, psf)

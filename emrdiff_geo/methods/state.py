@@ -34,6 +34,9 @@ from .gaussian_process import MARGIN, posterior_mean
 from .options import TILE, Part, Place, coarser, within
 from .regression import agree_with_msi, back_project, covered
 
+#: Noise of a band, relative to the median of all, above which it counts less for the nodes: a dead
+#: band that nobody flagged spoils those of its neighbours.
+NOISIEST = 10.0
 #: Margin in HR pixels beyond which the network's input does not matter: with 16, 24, 32 and 48 a
 #: part differs from the whole by 0.6, 0.13, 0.035 and 0.002 % of what the network adds.
 REACH = 32
@@ -147,7 +150,10 @@ def node_basis(statistics: SceneStatistics) -> NodeBasis:
             "with --wavelengths 400-2500 (in Python wavelengths=(400, 2500)), or use --method "
             "gaussian_process"
         )
-    return NodeBasis.of(statistics.wavelength_nm, statistics.fwhm_nm)
+    noise = statistics.hsi_noise
+    usual = NOISIEST * np.median(noise)
+    trust = np.divide(usual, noise, out=np.ones_like(noise), where=noise > usual)
+    return NodeBasis.of(statistics.wavelength_nm, statistics.fwhm_nm, trust=trust)
 
 
 def universal_state(

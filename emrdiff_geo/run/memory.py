@@ -41,6 +41,9 @@ SLACK = 1.12
 THREAD = 96 * 2**20
 #: GDAL's cache and buffers while a GeoTIFF is put together, whatever its size.
 FINISHING = 320 * 2**20
+#: Images of an MSI's window that are held while its noise is filtered, as parts of the window asked
+#: for, which is grown for that.
+DENOISING = 9
 #: Copies of an HSI window while it is resampled, and what its PSF gathers of the MSI.
 RESAMPLING, GATHERING = 8, 48 * 2**20
 _FLOAT = 4
@@ -189,7 +192,8 @@ def tile_bytes(
     reading = 3 * case.n_msi + 8
     if case.resampled:
         reading += RESAMPLING * case.n_hsi / case.ratio**2
-    per_pixel = _FLOAT * (max(fusing, 2 * image) + reading)
+    held = max(fusing, 2 * image) + reading
+    per_pixel = _FLOAT * max(held, DENOISING * case.n_msi)
     fixed = scratch(case.options) if case.learned else 40 * 2**20
     fixed += GATHERING * case.resampled
     fusing_bytes = per_pixel * pixels
@@ -213,7 +217,8 @@ def _measuring(case: Case, at_once: int) -> int:
     fine = min(fine, case.frame[0]) * min(fine, case.frame[1])
     block = 64 * 64 * (case.n_hsi + case.n_msi)
     copies = 10 + RESAMPLING * case.resampled
-    statistics = _FLOAT * (fine * (4 * case.n_msi + 14) + copies * block)
+    images = max(4 * case.n_msi + 14, DENOISING * case.n_msi)
+    statistics = _FLOAT * (fine * images + copies * block)
     statistics += _FLOAT * 4 * 128 * 128 * case.n_hsi + GATHERING * case.resampled
     joint = 8 * 4 * (case.n_hsi + case.n_msi) ** 2
     window = min(1024 * 1024, case.frame[0] * case.frame[1])

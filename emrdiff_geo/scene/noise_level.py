@@ -90,6 +90,14 @@ def noise_covariance(cells: np.ndarray, variance: np.ndarray) -> np.ndarray:
     return cells[calm].mean(axis=0)
 
 
+def noise_share(noise: np.ndarray, cells: np.ndarray) -> float:
+    """Share of noise ``(s, s)`` in what a Laplacian leaves of sampled cells ``(n, s, s)``."""
+    if not len(cells):
+        return 0.0
+    level, whole = np.diag(noise), np.einsum("nss->s", cells) / len(cells)
+    return float(np.divide(level, whole, out=np.zeros_like(whole), where=whole > 0).mean())
+
+
 def noise_gain(degradation: Degradation) -> float:
     """Share of the variance of white noise that degrading leaves."""
     size = 2 * degradation.reach + 1

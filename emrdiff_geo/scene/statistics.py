@@ -30,6 +30,7 @@ from .noise_level import (
     lattice_step,
     noise_covariance,
     noise_gain,
+    noise_share,
     unexplained_by_hsi,
 )
 
@@ -45,6 +46,10 @@ SEEN = 0.9
 BLOCK = 64
 #: Variance, relative to a float32 image's power, under which contrast is rounding error.
 ROUNDING = 1e-10
+
+#: RMS of what the HSI does not explain of the degraded MSI, relative to its standard deviation,
+#: below which nothing is done about it. Where the images agree it is at most 0.003.
+AGREE = 0.002
 
 Read = Callable[[slice, slice], np.ndarray]
 Block = Window
@@ -74,6 +79,8 @@ class SceneStatistics:
         ``(s, s)`` covariance of the noise of the MSI's pixels, see `noise_level`.
     wavelength_nm, fwhm_nm : ndarray or None
         ``(L,)`` centres and widths of the good bands.
+    noise_share : float
+        Share of that in the finest detail, see `noise_level.noise_share`.
     coarser : bool
         Whether the fine image is a degraded one, whose pixels are no sensor's own.
     """
@@ -87,6 +94,7 @@ class SceneStatistics:
     noise: np.ndarray
     wavelength_nm: np.ndarray | None = field(default=None)
     fwhm_nm: np.ndarray | None = field(default=None)
+    noise_share: float = 0.0
     coarser: bool = False
 
     def __getstate__(self) -> dict[str, Any]:
@@ -140,6 +148,12 @@ class SceneStatistics:
         """
         return unexplained_by_hsi(self.covariance, self.n_msi, self.moments.count)
 
+    @property
+    def agree(self) -> bool:
+        """Whether the HSI explains all of the degraded MSI, but for rounding."""
+        unseen = max(np.trace(self.unseen_by_hsi), 0)
+        return bool(np.sqrt(unseen / np.trace(self.msi_covariance)) < AGREE)
+
     @cached_property
     def residual_covariance(self) -> np.ndarray:
         """``(L, L)`` covariance of what the regression does not explain at LR."""
@@ -149,11 +163,15 @@ class SceneStatistics:
         return self.covariance[s:, s:] - explained - explained.T + predicted
 
     @cached_property
+    def hsi_noise(self) -> np.ndarray:
+        """``(L,)`` variance of the HSI bands' noise; zeros where it cannot be told."""
+        s = self.n_msi
+        return band_noise(self.covariance[s:, s:], self.hsi_mean, self.moments.count)
+
+    @cached_property
     def signal(self) -> np.ndarray:
         """``(L, L)`` float32 filter that keeps the signal of what fusion leaves of the HSI."""
-        s = self.n_msi
-        noise = band_noise(self.covariance[s:, s:], self.hsi_mean, self.moments.count)
-        return signal_filter(self.residual_covariance, noise)
+        return signal_filter(self.residual_covariance, self.hsi_noise)
 
     @cached_property
     def msi_response(self) -> np.ndarray:
@@ -241,6 +259,7 @@ def concluded(
     sums = reduce(BlockSums.merge, found)
     if sums.moments.count < 3:
         raise InputError(sums.nothing_valid)
+    noise = _noise(sums, degradation)
     return SceneStatistics(
         degradation=degradation,
         good=good,
@@ -248,7 +267,8 @@ def concluded(
         n_msi=sums.n_msi,
         peak=sums.peak,
         edge_range=sums.edges,
-        noise=_noise(sums, degradation),
+        noise=noise,
+        noise_share=noise_share(noise, sums.cells),
         wavelength_nm=None if wavelength_nm is None else wavelength_nm[good],
         fwhm_nm=None if fwhm_nm is None else fwhm_nm[good],
     )

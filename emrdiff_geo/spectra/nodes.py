@@ -54,6 +54,7 @@ class NodeBasis:
         wavelength_nm: np.ndarray,
         fwhm_nm: np.ndarray | None = None,
         nodes_nm: Sequence[float] = NODES_NM,
+        trust: np.ndarray | None = None,
     ) -> NodeBasis:
         """Basis of a sensor.
 
@@ -64,6 +65,8 @@ class NodeBasis:
             the band.
         nodes_nm : sequence of float
             Increasing centres of the nodes, nm.
+        trust : ndarray, optional
+            ``(L,)`` weights of the bands where nodes are made of them.
 
         Raises
         ------
@@ -84,8 +87,9 @@ class NodeBasis:
             mask[np.abs(nodes - bands.mean()).argmin()] = True
         hats = np.zeros((len(bands), len(nodes)))
         hats[:, mask] = _hats(nodes[mask], bands, fwhm_nm)
-        normal = hats.T @ hats + RIDGE * np.eye(len(nodes))
-        to_nodes = np.linalg.solve(normal, hats.T) * mask[:, None]
+        weighted = hats.T if trust is None else hats.T * trust
+        normal = weighted @ hats + RIDGE * np.eye(len(nodes))
+        to_nodes = np.linalg.solve(normal, weighted) * mask[:, None]
         return cls(hats.astype(np.float32), to_nodes.astype(np.float32), mask)
 
     def project(self, image: np.ndarray) -> np.ndarray:

@@ -71,7 +71,7 @@ def _agreeing(parser: argparse.ArgumentParser) -> None:
         dest="normalise",
         action="store_const",
         const=False,
-        help="leave the MSI as it is where a gamma, haze or sun make it differ from the HSI",
+        help="leave the MSI as it is where a gamma, haze, sun or noise make it differ from the HSI",
     )
     parser.add_argument(
         "--coregister",

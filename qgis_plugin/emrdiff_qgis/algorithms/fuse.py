@@ -146,10 +146,13 @@ def _scene() -> list[Any]:
         "FORCE", tr("Fuse images that lie far off each other as they are"), False, True
     )
     light = QgsProcessingParameterBoolean(
-        "KEEP_LIGHT", tr("Leave the multispectral image's light as it is"), False, True
+        "KEEP_LIGHT", tr("Leave the multispectral image as it is"), False, True
     )
     light.setHelp(
-        tr("Else it is brought to the hyperspectral image's where haze or sun make them differ.")
+        tr(
+            "Else it is brought to the hyperspectral image's light where haze or sun make them "
+            "differ, and much noise is filtered."
+        )
     )
     wavelengths = QgsProcessingParameterString(
         "WAVELENGTHS", tr("Range of wavelengths in nm, as 400-2500"), optional=True
