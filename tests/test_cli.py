@@ -264,8 +264,10 @@ def test_train_and_adapt_hand_over_what_was_asked_for(files, tmp_path, capsys, m
     assert calls[0][0] == (data, str(tmp_path / "run"))
     assert calls[0][1] == {"variant": "universal", "resume": False, **asked}
     weights = tmp_path / "w.safetensors"
-    assert run("adapt", files["hsi"], files["msi"], "--out", weights, "--max-minutes", 2) == 0
-    assert calls[1][1] == {"overwrite": False, "max_minutes": 2.0}
+    options = ["--out", weights, "--max-minutes", 2, "--coregister", "--no-normalise"]
+    assert run("adapt", files["hsi"], files["msi"], *options) == 0
+    asked = {"max_minutes": 2.0, "coregister": True, "normalise": False}
+    assert calls[1][1] == {"overwrite": False, **asked}
     assert "did not help" in capsys.readouterr().err
 
 

@@ -13,7 +13,7 @@ _BOTH = ("max_minutes", "steps", "seed", "device", "psf", "ratio")
 _ABLATIONS = ("network", "residual", "noise", "pseudo_bands", "chain_steps")
 _FEED = ("library", "workers", "batch", "reuse", "patch")
 _TRAIN = (*_BOTH, *_FEED, "init", "val", "width", "learning_rate", "srf", *_ABLATIONS)
-_ADAPT = (*_BOTH, "weights", "wavelengths")
+_ADAPT = (*_BOTH, "weights", "wavelengths", "coregister", "force", "normalise")
 
 
 def train(context: Context) -> None:

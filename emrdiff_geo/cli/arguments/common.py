@@ -119,3 +119,26 @@ def ratio(parser: argparse.ArgumentParser) -> None:
         metavar="R",
         help="pixel size of the HSI over that of the MSI (nearest whole number)",
     )
+
+
+def agreeing(parser: argparse.ArgumentParser) -> None:
+    """Add what is done where the images of a pair do not agree."""
+    parser.add_argument(
+        "--no-normalise",
+        dest="normalise",
+        action="store_const",
+        const=False,
+        help="leave the MSI as it is where a gamma, haze, sun or noise make it differ from the HSI",
+    )
+    parser.add_argument(
+        "--coregister",
+        action="store_const",
+        const=True,
+        help="correct a shift between the images by moving the HSI's grid",
+    )
+    parser.add_argument(
+        "--force",
+        action="store_const",
+        const=True,
+        help="take images that lie more than an HSI pixel off each other as they are",
+    )

@@ -7,6 +7,7 @@ import argparse
 from .. import values
 from .common import (
     VARIANTS,
+    agreeing,
     command,
     device,
     overwrite,
@@ -65,28 +66,6 @@ def _network(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _agreeing(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--no-normalise",
-        dest="normalise",
-        action="store_const",
-        const=False,
-        help="leave the MSI as it is where a gamma, haze, sun or noise make it differ from the HSI",
-    )
-    parser.add_argument(
-        "--coregister",
-        action="store_const",
-        const=True,
-        help="correct a shift between the images by moving the HSI's grid",
-    )
-    parser.add_argument(
-        "--force",
-        action="store_const",
-        const=True,
-        help="fuse images that lie more than an HSI pixel off each other as they are",
-    )
-
-
 def _stored(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dtype", choices=("float32", "int16"), help="of the stored values (float32)"
@@ -109,7 +88,7 @@ def add_fuse(commands: argparse._SubParsersAction) -> None:
     )
     _tiling(parser)
     _network(parser)
-    _agreeing(parser)
+    agreeing(parser)
     parser.add_argument(
         "--resume",
         action="store_true",
@@ -156,7 +135,7 @@ def add_plan(commands: argparse._SubParsersAction) -> None:
     pair(parser)
     _tiling(parser)
     _network(parser)
-    _agreeing(parser)
+    agreeing(parser)
     _stored(parser)
     parser.add_argument(
         "--calibrate", action="store_true", help="fuse one tile, and estimate the time from it"

@@ -7,6 +7,7 @@ import argparse
 from .. import values
 from .common import (
     VARIANTS,
+    agreeing,
     command,
     device,
     overwrite,
@@ -133,5 +134,6 @@ def add_adapt(commands: argparse._SubParsersAction) -> None:
     _training(parser, "5")
     ratio(parser)
     psf_of_pair(parser)
+    agreeing(parser)
     wavelengths(parser)
     overwrite(parser)

@@ -11,14 +11,12 @@ from qgis.core import (
     QgsProcessingOutputNumber,
     QgsProcessingParameterFile,
     QgsProcessingParameterFileDestination,
-    QgsProcessingParameterString,
 )
 
 from ..running import run_engine
 from ..texts import tr
 from .base import (
     DEVICES,
-    MEASURED_PSF,
     EmrdiffAlgorithm,
     Values,
     choice,
@@ -26,6 +24,7 @@ from .base import (
     number,
     span_objection,
 )
+from .pairs import PAIR_OPTIONS, pair_parameters
 
 _OPTIONS = {
     "WEIGHTS": "--weights",
@@ -33,9 +32,7 @@ _OPTIONS = {
     "STEPS": "--steps",
     "SEED": "--seed",
     "DEVICE": "--device",
-    "PSF": "--psf",
-    "RATIO": "--ratio",
-    "WAVELENGTHS": "--wavelengths",
+    **PAIR_OPTIONS,
 }
 
 
@@ -64,17 +61,12 @@ class Adapt(EmrdiffAlgorithm):
         weights = QgsProcessingParameterFile(
             "WEIGHTS", tr("Weights to begin with"), extension="safetensors", optional=True
         )
-        wavelengths = QgsProcessingParameterString(
-            "WAVELENGTHS", tr("Range of wavelengths in nm, as 400-2500"), optional=True
-        )
         self.add_advanced(
             weights,
             number("STEPS", "Steps of the optimiser", least=1),
             number("SEED", "Seed of the draws", least=0),
             choice("DEVICE", "Where the network runs", DEVICES),
-            choice("PSF", "How coarse pixels see the fine grid", MEASURED_PSF),
-            number("RATIO", "Ratio of the pixel sizes, for images without CRS", least=2),
-            wavelengths,
+            *pair_parameters(),
         )
         self.addParameter(
             QgsProcessingParameterFileDestination(

@@ -7,10 +7,8 @@ from typing import Any
 from qgis.core import (
     QgsProcessingContext,
     QgsProcessingFeedback,
-    QgsProcessingParameterBoolean,
     QgsProcessingParameterFile,
     QgsProcessingParameterRasterDestination,
-    QgsProcessingParameterString,
 )
 
 from ..running import run_engine
@@ -18,7 +16,6 @@ from ..style import show_naturally
 from ..texts import tr
 from .base import (
     DEVICES,
-    MEASURED_PSF,
     EmrdiffAlgorithm,
     Values,
     choice,
@@ -28,6 +25,7 @@ from .base import (
     span_objection,
     tif_objection,
 )
+from .pairs import PAIR_OPTIONS, pair_parameters
 
 METHODS = ("emrdiff", "gaussian_process", "local_regression", "regression", "bicubic")
 _OPTIONS = {
@@ -39,12 +37,7 @@ _OPTIONS = {
     "TILE": "--tile",
     "OVERLAP": "--overlap",
     "DEVICE": "--device",
-    "PSF": "--psf",
-    "RATIO": "--ratio",
-    "WAVELENGTHS": "--wavelengths",
-    "COREGISTER": "--coregister",
-    "FORCE": "--force",
-    "KEEP_LIGHT": "--no-normalise",
+    **PAIR_OPTIONS,
 }
 
 
@@ -80,7 +73,7 @@ class Fuse(EmrdiffAlgorithm):
         )
         weights.setHelp(tr("Made by 'Adapt to a pair'; empty: those that come with the engine."))
         self.addParameter(weights)
-        self.add_advanced(*_network(), *_work(), *_scene())
+        self.add_advanced(*_network(), *_work(), *pair_parameters())
         self.addParameter(QgsProcessingParameterRasterDestination("OUTPUT", tr("Fused image")))
         uncertainty = QgsProcessingParameterRasterDestination(
             "UNCERTAINTY", tr("Uncertainty"), optional=True, createByDefault=False
@@ -135,34 +128,4 @@ def _work() -> list[Any]:
         number("OVERLAP", "Margin around a tile, in pixels", least=0),
         memory,
         choice("DEVICE", "Where the network runs", DEVICES),
-    ]
-
-
-def _scene() -> list[Any]:
-    coregister = QgsProcessingParameterBoolean(
-        "COREGISTER", tr("Correct a shift between the images"), False, True
-    )
-    force = QgsProcessingParameterBoolean(
-        "FORCE", tr("Fuse images that lie far off each other as they are"), False, True
-    )
-    light = QgsProcessingParameterBoolean(
-        "KEEP_LIGHT", tr("Leave the multispectral image as it is"), False, True
-    )
-    light.setHelp(
-        tr(
-            "Else it is brought to the hyperspectral image's light where haze or sun make them "
-            "differ, and much noise is filtered."
-        )
-    )
-    wavelengths = QgsProcessingParameterString(
-        "WAVELENGTHS", tr("Range of wavelengths in nm, as 400-2500"), optional=True
-    )
-    wavelengths.setHelp(tr("For a hyperspectral image that names no wavelengths."))
-    return [
-        coregister,
-        force,
-        light,
-        choice("PSF", "How coarse pixels see the fine grid", MEASURED_PSF),
-        number("RATIO", "Ratio of the pixel sizes, for images without CRS", least=2),
-        wavelengths,
     ]
