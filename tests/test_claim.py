@@ -10,7 +10,7 @@ from partial_runs import partial
 from sink_scene import SHAPE, SUFFIXES, TILE, fill, make_grid, make_image, read
 
 from emrdiff_geo.errors import WriteError
-from emrdiff_geo.writing import claim as _claim
+from emrdiff_geo.writing import claim
 from emrdiff_geo.writing.claim import Claim
 from emrdiff_geo.writing.sinks import open_sink
 
@@ -40,14 +40,14 @@ def test_a_claim_keeps_others_out_until_it_is_released(tmp_path):
 def test_a_folder_that_goes_while_it_is_claimed_is_made_anew(tmp_path, monkeypatch):
     out = tmp_path / "out.tif"
     first = Claim(out)
-    lock = _claim._lock
+    lock = claim._lock
 
     def late(file):
         # The other's end lies between opening the marker and locking it.
         first.discard()
         lock(file)
 
-    monkeypatch.setattr(_claim, "_lock", late)
+    monkeypatch.setattr(claim, "_lock", late)
     second = Claim(out)
     assert second.is_there()
     with pytest.raises(WriteError):
@@ -88,7 +88,7 @@ def test_no_second_run_gets_in_while_one_empties_its_folder(tmp_path, monkeypatc
     out, image = tmp_path / f"out.{suffix}", make_image()
     refused = []
 
-    def crowded(path, remove=_claim.remove):
+    def crowded(path, remove=claim.remove):
         with pytest.raises(WriteError, match="by another run"):
             open_sink(out, SHAPE, overwrite=True)
         refused.append(path)
@@ -101,7 +101,7 @@ def test_no_second_run_gets_in_while_one_empties_its_folder(tmp_path, monkeypatc
         fill(sink, image)
     left = partial(out) / "left"
     left.touch()
-    monkeypatch.setattr(_claim, "remove", crowded)
+    monkeypatch.setattr(claim, "remove", crowded)
     if when == "begins":
         sink = open_sink(out, SHAPE, chunks=TILE, geobox=make_grid())
         monkeypatch.undo()

@@ -25,7 +25,7 @@ from sink_scene import (
 
 from emrdiff_geo.errors import OutputError
 from emrdiff_geo.metadata import Provenance
-from emrdiff_geo.writing import cog as _cog
+from emrdiff_geo.writing import cog
 from emrdiff_geo.writing.layout import raster_layout
 from emrdiff_geo.writing.sinks import open_sink
 
@@ -52,7 +52,7 @@ def test_geotiff_is_a_valid_cog(geotiff):
 def test_geotiff_has_the_expected_form(geotiff):
     with rasterio.open(geotiff) as dataset:
         assert dataset.interleaving is rasterio.enums.Interleaving.band
-        assert dataset.profile["compress"].upper() == _cog.compression()
+        assert dataset.profile["compress"].upper() == cog.compression()
         assert dataset.block_shapes == [(256, 256)] * 3
         assert np.isnan(dataset.nodata)
         assert dataset.overviews(1) == [2, 4]
@@ -86,7 +86,7 @@ def test_overviews_average_values_and_skip_nodata(geotiff, image):
 def test_bytes_do_not_depend_on_the_number_of_threads_of_gdal(tmp_path, image, monkeypatch):
     digests = []
     for threads in (1, 2):
-        monkeypatch.setattr(_cog, "_threads", lambda n=threads: n)
+        monkeypatch.setattr(cog, "_threads", lambda n=threads: n)
         digests.append(digest(write(tmp_path / "out.tif", image, overwrite=True)))
     assert digests[0] == digests[1]
 
@@ -99,7 +99,7 @@ def test_closing_can_be_tried_again_after_a_failure(tmp_path, image, monkeypatch
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(_cog.rasterio.shutil, "copy", full)
+        patch.setattr(cog.rasterio.shutil, "copy", full)
         with pytest.raises(OutputError, match="disk is full"):
             sink.close()
     assert not (tmp_path / "out.tif").exists()
@@ -112,7 +112,7 @@ def test_closing_can_be_tried_again_after_a_failure(tmp_path, image, monkeypatch
     ("size", "levels"), [((256, 256), []), ((257, 10), [2]), ((600, 560), [2, 4])]
 )
 def test_overviews_down_to_one_block(size, levels):
-    assert _cog.overview_levels(*size) == levels
+    assert cog.overview_levels(*size) == levels
 
 
 @given(
@@ -129,18 +129,31 @@ def test_copy_windows_tile_the_image_in_whole_blocks_and_bounded_memory(
         (bands, height, width), None, chunk, None, "float32", None, None, 0, None
     )
     seen = np.zeros((height, width), int)
-    for window in _cog._windows(layout):
+    for window in cog._windows(layout):
         assert isinstance(window, Window)
         seen[window.toslices()] += 1
         assert window.row_off % 256 == 0
         assert window.col_off % 256 == 0
         pixels = window.height * window.width
-        assert pixels <= 256**2 or bands * pixels * 4 <= _cog.WINDOW_BYTES
+        assert pixels <= 256**2 or bands * pixels * 4 <= cog.WINDOW_BYTES
     assert (seen == 1).all()
 
 
+def test_what_lies_on_the_disk_before_it_is_compressed(tmp_path, monkeypatch):
+    copy, sizes = cog.copy_optimised, []
+
+    def watched(tiled, *known):
+        sizes.append(tiled.stat().st_size)
+        copy(tiled, *known)
+
+    monkeypatch.setattr(cog, "copy_optimised", watched)
+    values = np.zeros((2, 700, 300), np.float32)
+    write(tmp_path / "out.tif", values, geobox=make_grid(shape=values.shape))
+    assert 0 <= sizes[0] - 4 * 2 * cog.values_in_blocks(700, 300) < 2**16
+
+
 def test_deflate_stands_in_where_zstd_is_missing(tmp_path, image, monkeypatch):
-    monkeypatch.setattr(_cog, "compression", lambda: "DEFLATE")
+    monkeypatch.setattr(cog, "compression", lambda: "DEFLATE")
     path = write(tmp_path / "out.tif", image)
     np.testing.assert_array_equal(read(path), image)
     with rasterio.open(path) as dataset:

@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from published_protocol import bicubic_down, blur
 
-from emrdiff_geo.degradation import degrade
-from emrdiff_geo.degradation import taps as _taps
+from emrdiff_geo.degradation import degrade, taps
 from emrdiff_geo.degradation.degrade import Degradation, bicubic_up
 from emrdiff_geo.errors import InputError
 
@@ -104,8 +103,8 @@ def test_long_axes_are_worked_in_blocks_with_the_same_result(monkeypatch, psf):
     operator = Degradation(4, psf)
     low, fine, again = operator.down(image), operator.up(image), operator.seen_again(image)
     np.testing.assert_allclose(again, operator.down(operator.up(image)), atol=1e-12)
-    monkeypatch.setattr(_taps, "DENSE_LIMIT", 8)
-    monkeypatch.setattr(_taps, "BLOCK", 7)
+    monkeypatch.setattr(taps, "DENSE_LIMIT", 8)
+    monkeypatch.setattr(taps, "BLOCK", 7)
     np.testing.assert_allclose(operator.seen_again(image), again, atol=1e-12)
     np.testing.assert_allclose(operator.down(image), low, atol=1e-12)
     np.testing.assert_allclose(operator.up(image), fine, atol=1e-12)

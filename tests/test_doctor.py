@@ -75,12 +75,12 @@ def test_a_missing_library_is_an_error_with_the_command_that_cures_it(monkeypatc
 
 
 def test_the_limit_of_a_nested_container_counts(tmp_path, monkeypatch):
-    from emrdiff_geo.system import machine as _machine
+    from emrdiff_geo.system import machine
 
-    monkeypatch.setattr(_machine, "_limits", lambda: [tmp_path / "none", tmp_path / "memory.max"])
+    monkeypatch.setattr(machine, "_limits", lambda: [tmp_path / "none", tmp_path / "memory.max"])
     (tmp_path / "memory.max").write_text("max\n")
-    whole = _machine.memory_bytes()
+    whole = machine.memory_bytes()
     (tmp_path / "memory.max").write_text("123456789\n")
-    assert _machine.memory_bytes() == 123456789
+    assert machine.memory_bytes() == 123456789
     assert whole is None or whole > 123456789
-    assert _machine.cores() >= 1
+    assert machine.cores() >= 1

@@ -17,6 +17,7 @@ import numpy as np
 from ..errors import InputError
 from ..grids.pair import Pair
 from ..grids.tiling import TilePlan
+from ..writing.cog import values_in_blocks
 from .memory import Fit, Projection
 from .options import NO_EFFECT
 
@@ -89,7 +90,10 @@ class FusionPlan:
         if uncertain := options.pop("uncertainty"):
             result["uncertainty"] = True
         pixel = pair.n_hsi * np.dtype(stored["dtype"]).itemsize
-        size = pixel * height * width * (2 if uncertain else 1)
+        files = 2 if uncertain else 1
+        size, in_blocks = (
+            files * pixel * n for n in (height * width, values_in_blocks(height, width))
+        )
         return cls(
             method=str(options["method"]),
             options=json.loads(json.dumps(options)),
@@ -104,10 +108,9 @@ class FusionPlan:
             tiles=tiles,
             memory=fit.projection,
             stored=stored,
-            # A GeoTIFF is put together from the regions and then copied into its final order, and
-            # its overviews are a third more.
+            # A GeoTIFF is put together without compression and copied into its final order.
             disk={
-                "tif": {"result": size * 4 // 3, "temporary": size * 8 // 3},
+                "tif": {"result": in_blocks, "temporary": 2 * in_blocks},
                 "zarr": {"result": size, "temporary": 0},
             },
             notes=pair.notes,

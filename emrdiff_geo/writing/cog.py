@@ -80,6 +80,12 @@ def copy_optimised(tiled: Path, layout: RasterLayout, path: Path) -> None:
         _check_complete(path, len(overview_levels(*layout.shape[1:])))
 
 
+def values_in_blocks(height: int, width: int) -> int:
+    """Values of a band and its overviews, with what fills their last blocks."""
+    factors = (1, *overview_levels(height, width))
+    return BLOCK**2 * sum(ceil(height / n / BLOCK) * ceil(width / n / BLOCK) for n in factors)
+
+
 def overview_levels(height: int, width: int) -> list[int]:
     """Return powers of two down to the overview that fits into one block."""
     levels: list[int] = []

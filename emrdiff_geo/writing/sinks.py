@@ -149,7 +149,7 @@ def open_sink(
 class CogSink(GatheringSink):
     """Cloud-optimised GeoTIFF, interleaved by band, with overviews.
 
-    While it is closed, up to 8 thirds of its uncompressed size is needed on the disk.
+    While it is closed, the disk needs room for it and its overviews twice, once uncompressed.
     """
 
     #: Whether this process has made the whole of the result: one that was left may be cut off.
@@ -173,17 +173,17 @@ class CogSink(GatheringSink):
         return self._partial / "result.tif"
 
     def _assemble(self) -> None:
-        from . import cog as _cog
+        from . import cog
 
         if self._whole:
             return
         if not self._assembled():
             unfinished = self._partial / "unfinished.tif"
-            _cog.write_tiled(self._array, self.layout, unfinished)
+            cog.write_tiled(self._array, self.layout, unfinished)
             _replace_durably(unfinished, self._tiled)
         # The tiled file has everything: give the space of the regions to the copy.
         shutil.rmtree(self._partial / "stage.zarr", ignore_errors=True)
-        _cog.copy_optimised(self._tiled, self.layout, self._result)
+        cog.copy_optimised(self._tiled, self.layout, self._result)
         self._whole = True
 
     def _publish(self) -> None:
