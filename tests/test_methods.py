@@ -14,7 +14,12 @@ from emrdiff_geo.errors import MethodError, WeightsError
 from emrdiff_geo.methods import METHODS, MethodOptions, Place, get_method
 from emrdiff_geo.methods.emrdiff import UNCHECKED, kept_share, unchecked_share
 from emrdiff_geo.methods.regression import covered
-from emrdiff_geo.methods.state import build_state, universal_channels, universal_state
+from emrdiff_geo.methods.state import (
+    build_state,
+    node_basis,
+    universal_channels,
+    universal_state,
+)
 from emrdiff_geo.model.bafunet import BAFUNet, NetworkConfig
 from emrdiff_geo.model.weights import ModelConfig, read_config, save_weights
 from emrdiff_geo.scene.statistics import pair_statistics, scene_statistics
@@ -326,3 +331,22 @@ def test_known_numbers_on_cave(shared_data):
     for name, value in expected.items():
         fused = get_method(name).fuse_tile(lr, hr, statistics, OPTIONS, Place())
         assert psnr(fused, cube) == pytest.approx(value, abs=0.1)
+
+
+def test_a_dead_band_that_nobody_flagged_leaves_the_nodes_alone():
+    bands = 60
+    rng, wavelength = np.random.default_rng(0), np.linspace(430.0, 900.0, bands)
+    cube = reference_cube(96, 96, bands)
+    lr = Degradation(4).down(cube)
+    lr += (0.002 * lr.std() * rng.standard_normal(lr.shape)).astype(np.float32)
+    dead = lr.copy()
+    dead[30] = 1000 * rng.random(lr.shape[1:])
+    nodes = [
+        node_basis(
+            pair_statistics(image, cube[[5, 20, 40, 55]], Degradation(4), wavelength, None)
+        ).to_nodes
+        for image in (lr, dead)
+    ]
+    assert np.abs(nodes[1][:, 30]).max() < 0.05 * np.abs(nodes[0][:, 30]).max()
+    others = np.arange(bands) != 30
+    assert np.isfinite(nodes[1][:, others]).all()

@@ -34,9 +34,9 @@ from .gaussian_process import MARGIN, posterior_mean
 from .options import TILE, Part, Place, coarser, within
 from .regression import agree_with_msi, back_project, covered
 
-#: Noise of a band, relative to the median of all, above which it counts less for the nodes: a dead
-#: band that nobody flagged spoils those of its neighbours.
-NOISIEST = 10.0
+#: Variance of a band's noise, relative to the median of all, above which it counts less for the
+#: nodes: a dead band that nobody flagged cost its neighbours 0.3 to 0.8 dB.
+NOISIEST = 100.0
 #: Margin in HR pixels beyond which the network's input does not matter: with 16, 24, 32 and 48 a
 #: part differs from the whole by 0.6, 0.13, 0.035 and 0.002 % of what the network adds.
 REACH = 32
