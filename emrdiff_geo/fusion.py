@@ -277,7 +277,7 @@ def _open(
     options |= {
         "geobox": run.pair.target,
         "chunks": run.plan.tile,
-        "bands": run.pair.hsi_bands,
+        "bands": replace(run.pair.hsi_bands, good=run.statistics.good),
         "fingerprint": fingerprint(run, provenance),
     }
     shape = run.pair.n_hsi, *run.pair.shape

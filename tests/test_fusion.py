@@ -260,11 +260,15 @@ def test_an_image_that_xarray_has_opened_is_an_input_too(scene, tmp_path):
 
 def test_a_lazy_result_says_of_its_bands_what_a_file_says(scene, tmp_path):
     hsi, msi, _ = scene
+    hsi = hsi.copy(deep=True)
+    hsi["image"][3] = np.nan
     fused = fuse(hsi, msi, method="bicubic")
     kept = xr.open_zarr(fuse_to_file(hsi, msi, tmp_path / "out.zarr", method="bicubic"))
+    assert not kept["good_band"][3]
     names = {"band", "wavelength", "fwhm", "good_band"} & set(kept.coords)
     assert {"band", "wavelength", "good_band"} <= names == names & set(fused.coords)
     for name in names:
+        np.testing.assert_array_equal(fused[name], kept[name])
         assert fused[name].attrs == kept[name].attrs
         assert fused[name].attrs["long_name"]
 
