@@ -69,7 +69,7 @@ def imported(pattern: str) -> dict[str, set[str]]:
     for path in PACKAGE.rglob("*.py"):
         code = re.sub(r'""".*?"""', "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
         names = set(re.findall(pattern + r"(?:import|from) (\w+)", code, re.MULTILINE))
-        found[path.name] = names - sys.stdlib_module_names - {"emrdiff_geo"}
+        found[str(path.relative_to(PACKAGE))] = names - sys.stdlib_module_names - {"emrdiff_geo"}
     return found
 
 

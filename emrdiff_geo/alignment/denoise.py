@@ -7,7 +7,8 @@ falls off, as in Green et al., "A transformation for ordering multispectral data
 quality with implications for noise removal", IEEE TGRS 26, 1988. Along each of them a local Wiener
 filter keeps what of the variance around a pixel is more than noise (Lee, "Digital image enhancement
 and noise filtering by use of local statistics", IEEE TPAMI 2, 1980): edges stay, calm ground gets
-calmer. What the HSI's pixels see of the image does not change.
+calmer. What the HSI's pixels see of the image changes little, by less than its noise there at
+ratios of 2 and 4, by somewhat more at 8.
 """
 
 from __future__ import annotations

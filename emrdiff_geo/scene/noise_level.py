@@ -95,7 +95,9 @@ def noise_share(noise: np.ndarray, cells: np.ndarray) -> float:
     if not len(cells):
         return 0.0
     level, whole = np.diag(noise), np.einsum("nss->s", cells) / len(cells)
-    return float(np.divide(level, whole, out=np.zeros_like(whole), where=whole > 0).mean())
+    # A band of one value says nothing of the others.
+    varies = whole > 0
+    return float((level[varies] / whole[varies]).mean()) if varies.any() else 0.0
 
 
 def noise_gain(degradation: Degradation) -> float:
