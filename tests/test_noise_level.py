@@ -13,6 +13,7 @@ from emrdiff_geo.methods.regression import fuse_regression
 from emrdiff_geo.scene.noise_level import (
     bounded,
     cell_covariances,
+    detail_gain,
     lattice_step,
     noise_covariance,
     noise_gain,
@@ -90,6 +91,15 @@ def test_a_bound_scales_the_whole_covariance():
     np.testing.assert_allclose(bounded(noise, np.diag([0.2, 0.1]), 0.1), noise / 2)
     np.testing.assert_array_equal(bounded(noise, np.diag([9.0, 9]), 0.1), noise)
     assert noise_gain(Degradation(4, "area")) == pytest.approx(1 / 16)
+
+
+@pytest.mark.parametrize("ratio", [2, 3, 8])
+@pytest.mark.parametrize("psf", ["gaussian", "area"])
+def test_share_of_white_noise_in_the_detail(ratio, psf):
+    degradation = Degradation(ratio, psf)
+    noise = np.random.default_rng(1).standard_normal((20, 48, 48))
+    detail = (noise - degradation.up(degradation.down(noise)))[:, 16:-16, 16:-16]
+    assert detail_gain(degradation) == pytest.approx(detail.var(), rel=0.05)
 
 
 def test_noisy_collinear_bands_do_not_hurt_local_regression():

@@ -13,6 +13,7 @@ from sink_scene import digest
 from emrdiff_geo.errors import InputError
 from emrdiff_geo.fusion import fuse, fuse_to_file, plan_fusion
 from emrdiff_geo.run.pipeline import Run
+from emrdiff_geo.run.workers import own_torch_threads
 from emrdiff_geo.system.room import Room
 
 OPTIONS = {"method": "regression", "tile": 32}
@@ -107,6 +108,34 @@ def test_lazy_tiles_leave_torch_as_it_was(scene):
         lazy = fuse(*scene, tile=128, steps=2, device="cpu", self_check=False)
         lazy["image"].data.compute(scheduler="synchronous")
         assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_tiles_side_by_side_leave_torch_as_it_was():
+    torch = pytest.importorskip("torch")
+
+    def of_a_new_thread():
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(torch.get_num_threads).result()
+
+    def second():
+        with own_torch_threads():
+            inside.set()
+            first_is_out.wait()
+
+    before = torch.get_num_threads()
+    inside, first_is_out = threading.Event(), threading.Event()
+    torch.set_num_threads(3)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            with own_torch_threads():
+                torch.set_num_threads(1)
+                other = pool.submit(second)
+                inside.wait()
+            first_is_out.set()
+            other.result()
+        assert torch.get_num_threads() == of_a_new_thread() == 3
     finally:
         torch.set_num_threads(before)
 

@@ -7,8 +7,8 @@ falls off, as in Green et al., "A transformation for ordering multispectral data
 quality with implications for noise removal", IEEE TGRS 26, 1988. Along each of them a local Wiener
 filter keeps what of the variance around a pixel is more than noise (Lee, "Digital image enhancement
 and noise filtering by use of local statistics", IEEE TPAMI 2, 1980): edges stay, calm ground gets
-calmer. What the HSI's pixels see of the image changes little, by less than its noise there at
-ratios of 2 and 4, by somewhat more at 8.
+calmer. What it takes away is made detail again, so that the HSI's pixels see of the image what they
+saw.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import ndimage
 
-from ..degradation.degrade import Degradation
+from ..degradation.degrade import REACH_UP, Degradation
 from ..grids.pair import Pair
-from ..grids.sources import Source, read_padded
+from ..grids.sources import Altered
+from ..grids.windows import Window, finer, grow, within
 from ..scene.nodata import fill_invalid
+from ..scene.noise_level import detail_gain
 from ..scene.statistics import SceneStatistics
 
 log = logging.getLogger(__name__)
@@ -36,12 +38,12 @@ LEAST, WHOLE = 0.1, 0.3
 #: Standard deviation of the surroundings in which the variance is measured, MSI pixels, and how far
 #: these reach.
 WINDOW, REACH = 1.5, 6
-#: Coarse pixels that interpolation looks at, to each side.
-UP = 2
+#: Noise that every band has at least, as a share of that of all.
+TRACE = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
-class DenoisedSource:
+class DenoisedSource(Altered):
     """An MSI without what of its detail is noise.
 
     Parameters
@@ -51,53 +53,54 @@ class DenoisedSource:
     degradation : Degradation
         Tells detail from what the HSI's pixels see.
     axes, back : ndarray
-        ``(s, s)`` float32 to axes along which the noise has unit variance, and from them to what
-        is taken away.
+        ``(s, s)`` float32 to axes along which the detail's noise has unit variance, and from them
+        to what is taken away.
     """
 
-    source: Source
     degradation: Degradation
     axes: np.ndarray
     back: np.ndarray
 
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Bands, rows and columns."""
-        return self.source.shape
-
-    def read(self, rows: slice, cols: slice) -> np.ndarray:
-        """Read a window, see `Source.read`."""
-        return read_padded(self.shape, rows, cols, self._inside)
-
     def _inside(self, rows: slice, cols: slice) -> np.ndarray:
-        grown = self._grown(rows, self.shape[1]), self._grown(cols, self.shape[2])
-        image = self.source.read(*grown)
-        noise = self._noise(fill_invalid(image)[0])
-        inner = tuple(
-            slice(s.start - g.start, s.stop - g.start)
-            for s, g in zip((rows, cols), grown, strict=True)
+        ratio, (height, width) = self.degradation.ratio, self.shape[1:]
+        cells = (
+            slice(rows.start // ratio, -(-rows.stop // ratio)),
+            slice(cols.start // ratio, -(-cols.stop // ratio)),
         )
+        around, _ = grow(cells, reach(self.degradation), (height // ratio, width // ratio))
+        grown = finer(around, ratio)
+        image = self.source.read(*grown)
+        noise = self._noise(self._filled(image, around))
+        inner = within((rows, cols), grown)
         return image[:, *inner] - noise[:, *inner]
 
-    def _grown(self, span: slice, size: int) -> slice:
-        """Whole coarse pixels around a span, as many as its pixels look at."""
-        ratio = self.degradation.ratio
-        margin = self.degradation.reach_down + UP + math.ceil(REACH / ratio)
-        first, last = span.start // ratio - margin, math.ceil(span.stop / ratio) + margin
-        return slice(max(first, 0) * ratio, min(last * ratio, size))
+    def _filled(self, image: np.ndarray, cells: Window) -> np.ndarray:
+        """The image of some coarse pixels without gaps, whatever window it is read for."""
+        if np.isfinite(image).all():
+            return image
+        ratio, (height, width) = self.degradation.ratio, self.shape[1:]
+        # What fills a gap may lie as far beyond the window as the pixels that look at it within.
+        wider, inner = grow(cells, reach(self.degradation), (height // ratio, width // ratio))
+        filled = fill_invalid(self.source.read(*finer(wider, ratio)))[0]
+        return filled[:, *finer(inner, ratio)].copy()
 
     def _noise(self, image: np.ndarray) -> np.ndarray:
         """What of an image ``(s, y, x)`` is taken for noise."""
-        degradation = self.degradation
-        detail = image - degradation.up(degradation.down(image))
-        along = np.tensordot(self.axes, detail, axes=1)
+        along = np.tensordot(self.axes, self._detail(image), axes=1)
         around = ndimage.gaussian_filter(
             np.square(along), (0, WINDOW, WINDOW), mode="nearest", radius=(0, REACH, REACH)
         )
-        # White noise, less what of it degrading keeps.
-        white = np.float32(1 - 1 / degradation.ratio**2)
-        along *= np.minimum(white / np.maximum(around, np.finfo(np.float32).tiny), 1)
-        return np.tensordot(self.back, along, axes=1)
+        along /= np.maximum(around, 1)
+        return self._detail(np.tensordot(self.back, along, axes=1))
+
+    def _detail(self, image: np.ndarray) -> np.ndarray:
+        """What degrading takes away."""
+        return image - self.degradation.up(self.degradation.down(image))
+
+
+def reach(degradation: Degradation) -> int:
+    """Coarse pixels around one that decide what is taken for noise in it."""
+    return 2 * (degradation.reach_down + REACH_UP) + math.ceil(REACH / degradation.ratio)
 
 
 def denoised(pair: Pair, statistics: SceneStatistics) -> Pair:
@@ -118,17 +121,22 @@ def denoised(pair: Pair, statistics: SceneStatistics) -> Pair:
     )
     log.info(note)
     axes, back = _axes(statistics)
-    sure = np.float32(min((share - LEAST) / (WHOLE - LEAST), 1))
-    source = DenoisedSource(pair.msi, statistics.degradation, axes, sure * back)
+    part = np.float32(min((share - LEAST) / (WHOLE - LEAST), 1))
+    source = DenoisedSource(pair.msi, statistics.degradation, axes, part * back)
     return replace(pair, msi=source, notes=(*pair.notes, note))
 
 
 def _axes(statistics: SceneStatistics) -> tuple[np.ndarray, np.ndarray]:
-    """To axes along which the noise is white, and back."""
+    """To axes along which the noise of the detail is white, and back."""
     s = statistics.n_msi
+    covariance = statistics.covariance[:s, :s]
+    contrast = np.sqrt(np.diag(covariance))
+    # Bands may come in units of their own.
+    unit = np.where(contrast > 0, contrast, 1)
+    noise = detail_gain(statistics.degradation) * statistics.noise / np.outer(unit, unit)
     # A band without noise of its own has at least a trace of it.
-    ridge = 1e-9 * np.trace(statistics.noise) * np.eye(s)
-    root = np.linalg.cholesky(statistics.noise + ridge)
-    white = np.linalg.inv(root)
-    _, vectors = np.linalg.eigh(white @ statistics.covariance[:s, :s] @ white.T)
-    return (vectors.T @ white).astype(np.float32), (root @ vectors).astype(np.float32)
+    root = np.linalg.cholesky(noise + TRACE * np.trace(noise) * np.eye(s))
+    white = np.linalg.inv(root) / unit
+    _, vectors = np.linalg.eigh(white @ covariance @ white.T)
+    axes, back = vectors.T @ white, unit[:, None] * (root @ vectors)
+    return axes.astype(np.float32), back.astype(np.float32)

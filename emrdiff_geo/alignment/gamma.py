@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from ..degradation.degrade import PSFS, Degradation
 from ..grids.pair import Pair
-from ..grids.sources import Source
+from ..grids.sources import Altered
 from ..scene.statistics import SceneStatistics
 from ..system.threads import one_blas_thread
 from .optics import PIXELS, named_psf, principal_axes
@@ -39,7 +39,7 @@ REACH = 2
 
 
 @dataclass(frozen=True, eq=False)
-class PowerSource:
+class PowerSource(Altered):
     """An MSI raised to a power, with its means about as they were.
 
     Parameters
@@ -50,17 +50,10 @@ class PowerSource:
         ``(s,)`` of the bands; positive.
     """
 
-    source: Source
     power: float
     mean: np.ndarray
 
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Bands, rows and columns."""
-        return self.source.shape
-
-    def read(self, rows: slice, cols: slice) -> np.ndarray:
-        """Read a window, see `Source.read`."""
+    def _inside(self, rows: slice, cols: slice) -> np.ndarray:
         return raised(self.source.read(rows, cols), self.power, self.mean)
 
 

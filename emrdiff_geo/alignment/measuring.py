@@ -54,8 +54,8 @@ def measure_pair(
 ) -> tuple[Pair, Measured]:
     """Measure a pair: its optics, its statistics, and whether both images show the same light.
 
-    Reads the MSI once and the HSI twice; where the light differs both two times more, and where the
-    MSI is not linear, and where it is noisy, once more.
+    Reads the MSI once and the HSI twice, and both once more after each change of the MSI, and to
+    look at the light where the two disagree.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ from scipy import sparse
 from ..degradation.degrade import Degradation
 from ..grids.pair import Pair
 from ..grids.resample import PixelMap
-from ..grids.sources import ResampledSource, Source, read_padded
+from ..grids.sources import ResampledSource, Source, Windowed
 from ..scene.moments import Moments
 from ..scene.statistics import SceneStatistics
 from ..system.threads import one_blas_thread
@@ -123,7 +123,7 @@ def _whole(at: np.ndarray, size: int) -> tuple[int, int]:
 
 
 @dataclass(frozen=True, eq=False)
-class SeenSource:
+class SeenSource(Windowed):
     """What the HSI's own pixels would see of a fine image.
 
     Parameters
@@ -147,16 +147,12 @@ class SeenSource:
         """Bands, rows and columns."""
         return self.image.shape[0], *self.own.shape
 
-    def read(self, rows: slice, cols: slice) -> np.ndarray:
-        """Read a window, see `Source.read`."""
-        return read_padded(self.shape, rows, cols, self._inside)
-
     def _inside(self, rows: slice, cols: slice) -> np.ndarray:
         return self.own.see(self.image, rows, cols, self.kernels, self.least)
 
 
 @dataclass(frozen=True, eq=False)
-class GuidedSource:
+class GuidedSource(Windowed):
     """The HSI on the low-resolution grid, its detail kept by what the MSI shows of it.
 
     Interpolating coarse pixels loses contrast, more or less of it as the two grids come in and out
@@ -192,10 +188,6 @@ class GuidedSource:
     def shape(self) -> tuple[int, int, int]:
         """Bands, rows and columns."""
         return self.plain.shape
-
-    def read(self, rows: slice, cols: slice) -> np.ndarray:
-        """Read a window, see `Source.read`."""
-        return read_padded(self.shape, rows, cols, self._inside)
 
     def _inside(self, rows: slice, cols: slice) -> np.ndarray:
         image = self.plain.read(rows, cols)

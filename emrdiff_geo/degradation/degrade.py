@@ -22,6 +22,8 @@ from ..errors import InputError
 from .taps import Taps, multiply
 
 _TRUNCATE = 4.0  # half width of a Gaussian in sigmas
+#: Coarse pixels around a fine one that :meth:`Degradation.up` looks at, to each side.
+REACH_UP = 2
 #: Names of PSFs; the first is the default.
 PSFS = ("gaussian", "paper", "area")
 
@@ -173,7 +175,7 @@ class Degradation:
     @property
     def reach(self) -> int:
         """Halo in coarse pixels with which both :meth:`down` and :meth:`up` are exact."""
-        return max(self.reach_down, 2)
+        return max(self.reach_down, REACH_UP)
 
     def matrix_down(
         self, n_lr: int, axis: int = 0, dtype: DTypeLike = np.float64

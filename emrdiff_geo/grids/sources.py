@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -27,7 +27,8 @@ class Source(Protocol):
 
     - thread-safe: ``read`` may be called by many threads at once;
     - picklable: a worker process can be given the source;
-    - deterministic: a pixel has the same value, to the bit, through whatever window it is read.
+    - deterministic: a pixel has the same value through whatever window it is read, to the bit, or
+      to rounding where its neighbours go into it.
     """
 
     @property
@@ -67,29 +68,53 @@ def _without_fill(values: np.ndarray) -> np.ndarray:
     return values
 
 
-def read_padded(
-    shape: tuple[int, int, int],
-    rows: slice,
-    cols: slice,
-    inside: Callable[[slice, slice], np.ndarray],
-) -> np.ndarray:
-    """Read a window that may reach outside a raster: ``inside`` gets only the part within."""
-    bands, height, width = shape
-    (r0, r1), (c0, c1) = _span(rows, height), _span(cols, width)
-    top, bottom = max(r0, 0), min(r1, height)
-    left, right = max(c0, 0), min(c1, width)
-    whole = (r0, r1, c0, c1) == (top, bottom, left, right)
-    if whole and r1 > r0 and c1 > c0:
-        return inside(slice(r0, r1), slice(c0, c1))
-    out = np.full((bands, r1 - r0, c1 - c0), np.nan, np.float32)
-    if bottom > top and right > left:
-        part = inside(slice(top, bottom), slice(left, right))
-        out[:, top - r0 : bottom - r0, left - c0 : right - c0] = part
-    return out
+class Windowed:
+    """A source that reads any window by reading what of it lies within the raster: `_inside`."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Bands, rows and columns."""
+        raise NotImplementedError
+
+    def read(self, rows: slice, cols: slice) -> np.ndarray:
+        """Read a window, see `Source.read`."""
+        bands, height, width = self.shape
+        (r0, r1), (c0, c1) = _span(rows, height), _span(cols, width)
+        top, bottom = max(r0, 0), min(r1, height)
+        left, right = max(c0, 0), min(c1, width)
+        whole = (r0, r1, c0, c1) == (top, bottom, left, right)
+        if whole and r1 > r0 and c1 > c0:
+            return self._inside(slice(r0, r1), slice(c0, c1))
+        out = np.full((bands, r1 - r0, c1 - c0), np.nan, np.float32)
+        if bottom > top and right > left:
+            part = self._inside(slice(top, bottom), slice(left, right))
+            out[:, top - r0 : bottom - r0, left - c0 : right - c0] = part
+        return out
+
+    def _inside(self, rows: slice, cols: slice) -> np.ndarray:
+        """Read a window that lies within the raster and is not empty."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False)
-class ArraySource:
+class Altered(Windowed):
+    """Another source with other values, on the same grid and bands; a subclass says which.
+
+    Parameters
+    ----------
+    source : Source
+    """
+
+    source: Source
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Bands, rows and columns."""
+        return self.source.shape
+
+
+@dataclass(frozen=True, eq=False)
+class ArraySource(Windowed):
     """Windows of an array in memory, of a dask array, or of a file that xarray opened lazily.
 
     Parameters
@@ -121,10 +146,6 @@ class ArraySource:
         chunks = self._variable.chunks
         return None if chunks is None else (max(chunks[1]), max(chunks[2]))
 
-    def read(self, rows: slice, cols: slice) -> np.ndarray:
-        """Read a window, see `Source.read`."""
-        return read_padded(self.shape, rows, cols, self._inside)
-
     def _inside(self, rows: slice, cols: slice) -> np.ndarray:
         part = self._variable[:, rows, cols]
         if part.chunks is not None:
@@ -133,7 +154,7 @@ class ArraySource:
 
 
 @dataclass(frozen=True, eq=False)
-class WindowSource:
+class WindowSource(Windowed):
     """Another source cropped, shifted or padded by whole pixels.
 
     Parameters
@@ -155,10 +176,6 @@ class WindowSource:
         """Bands, rows and columns."""
         return self.source.shape[0], *self.size
 
-    def read(self, rows: slice, cols: slice) -> np.ndarray:
-        """Read a window, see `Source.read`."""
-        return read_padded(self.shape, rows, cols, self._inside)
-
     def _inside(self, rows: slice, cols: slice) -> np.ndarray:
         return self.source.read(
             slice(rows.start + self.row0, rows.stop + self.row0),
@@ -167,7 +184,7 @@ class WindowSource:
 
 
 @dataclass(frozen=True, eq=False)
-class ResampledSource:
+class ResampledSource(Windowed):
     """Another source resampled by area onto another grid, window by window.
 
     A target pixel is the mean of the source pixels it covers, weighted with the overlap areas:
@@ -209,10 +226,6 @@ class ResampledSource:
         """Bands, rows and columns."""
         height, width = self.target_geobox.shape
         return self.source.shape[0], height, width
-
-    def read(self, rows: slice, cols: slice) -> np.ndarray:
-        """Read a window, see `Source.read`."""
-        return read_padded(self.shape, rows, cols, self._inside)
 
     def in_source(self, y: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Rows and columns of the source at those of the target."""

@@ -25,6 +25,27 @@ def grow(window: Window, margin: int, shape: tuple[int, int]) -> tuple[Window, W
     return (rows, cols), (row, col)
 
 
+def within(part: Window, frame: Window) -> Window:
+    """A part of an image, counted from the first pixel of another one that holds it."""
+    rows, cols = (
+        slice((p.start or 0) - (f.start or 0), None if p.stop is None else p.stop - (f.start or 0))
+        for p, f in zip(part, frame, strict=True)
+    )
+    return rows, cols
+
+
+def coarser(part: Window, ratio: int) -> Window:
+    """The LR pixels of a part in HR pixels, of whole LR pixels."""
+    rows, cols = (slice(s.start // ratio, s.stop // ratio) for s in part)
+    return rows, cols
+
+
+def finer(part: Window, ratio: int) -> Window:
+    """The HR pixels of a part in LR pixels."""
+    rows, cols = (slice(s.start * ratio, s.stop * ratio) for s in part)
+    return rows, cols
+
+
 def _grown(span: slice, margin: int, length: int) -> tuple[slice, slice]:
     grown = slice(max(span.start - margin, 0), min(span.stop + margin, length))
     return grown, slice(span.start - grown.start, span.stop - grown.start)

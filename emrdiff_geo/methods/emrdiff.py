@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import MethodError, WeightsError
+from ..grids.windows import coarser
 from ..scene.statistics import SceneStatistics
 from ..scene.wald_pair import central_part
 from ..weightfiles import digest, weights_path
 from ._sampling import chain_samples, run_chain
-from .options import Lower, MethodOptions, Place, coarser
+from .options import Lower, MethodOptions, Place
 from .regression import agree_with_msi, back_project
 from .state import (
     ChainState,

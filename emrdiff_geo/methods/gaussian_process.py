@@ -20,11 +20,12 @@ from itertools import product
 
 import numpy as np
 
-from ..degradation.degrade import Degradation
+from ..degradation.degrade import REACH_UP, Degradation
+from ..grids.windows import coarser, finer, within
 from ..scene.statistics import SceneStatistics
 from ._guided import guided_filter
 from ._posterior import OFFSET_LENGTH, SLOPE_LENGTH, STEP, Process, Window, correlation, hat
-from .options import WHOLE, MethodOptions, Part, Place, coarser, finer, within
+from .options import WHOLE, MethodOptions, Part, Place
 from .regression import agree_with_msi, back_project, covered, regressed
 
 #: HR pixels whose features are held at once, or one cell's if it has more.
@@ -32,8 +33,6 @@ PIXELS = 4096
 #: LR pixels around the part of a tile that is wanted, which back-projection looks at. With 4, 5 and
 #: 6 the part differs from that of a whole tile by 1.3, 0.16 and 0.02 % of what the network adds.
 MARGIN = 6
-#: LR pixels around an HR pixel that its interpolation looks at.
-INTERPOLATED = 2
 
 
 def fuse_gaussian_process(
@@ -89,7 +88,7 @@ def posterior_mean(
 def _mean(process: Process, degradation: Degradation, part: Part) -> np.ndarray:
     """Posterior mean ``(q, y, x)`` float32 of a process in a part of its tile."""
     q, h, w = process.observed.shape
-    wide = Place(inner=coarser(part, degradation.ratio)).around((h, w), INTERPOLATED)
+    wide = Place(inner=coarser(part, degradation.ratio)).around((h, w), REACH_UP)
     s, m = len(process.bands), len(process.seen)
     offset = np.zeros((q, h, w), np.float32)
     slopes = np.zeros((s, q, h, w), np.float32)

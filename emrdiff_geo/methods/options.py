@@ -7,14 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..grids.windows import Window, within
 from ..scene.wald_pair import WaldPair
 
 #: The pair one ratio lower and its valid pixels ``(h, w)``, or None where it would be too small.
 Lower = Callable[[], tuple[WaldPair, np.ndarray] | None]
 
 
-#: Rows and columns.
-Part = tuple[slice, slice]
+#: Of a tile.
+Part = Window
 WHOLE: Part = (slice(None), slice(None))
 
 
@@ -48,27 +49,6 @@ class Place:
 
 #: All of a tile that begins where the scene does.
 TILE = Place()
-
-
-def within(part: Part, frame: Part) -> Part:
-    """A part of a tile, counted from the first pixel of another one that holds it."""
-    rows, cols = (
-        slice((p.start or 0) - (f.start or 0), None if p.stop is None else p.stop - (f.start or 0))
-        for p, f in zip(part, frame, strict=True)
-    )
-    return rows, cols
-
-
-def coarser(part: Part, ratio: int) -> Part:
-    """The LR pixels of a part of whole LR pixels."""
-    rows, cols = (slice(s.start // ratio, s.stop // ratio) for s in part)
-    return rows, cols
-
-
-def finer(part: Part, ratio: int) -> Part:
-    """The HR pixels of a part in LR pixels."""
-    rows, cols = (slice(s.start * ratio, s.stop * ratio) for s in part)
-    return rows, cols
 
 
 def _widened(first: int, last: int, size: int, margin: int, ratio: int) -> slice:

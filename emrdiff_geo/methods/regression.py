@@ -11,9 +11,10 @@ from __future__ import annotations
 import numpy as np
 
 from ..degradation.degrade import Degradation
+from ..grids.windows import within
 from ..scene.nodata import fill_explained
 from ..scene.statistics import SceneStatistics
-from .options import WHOLE, MethodOptions, Part, Place, within
+from .options import WHOLE, MethodOptions, Part, Place
 
 BACK_PROJECTIONS = 3
 #: Shares of what an HSI pixel sees that the MSI must see too: from the first on the pixel is

@@ -25,13 +25,14 @@ import numpy as np
 
 from ..degradation.degrade import bicubic_up
 from ..errors import MethodError
+from ..grids.windows import coarser, within
 from ..scene.edge import edge_weights
 from ..scene.focus import SHARP, Focus
 from ..scene.statistics import SceneStatistics
 from ..scene.wald_pair import WaldPair
 from ..spectra.nodes import NODES_NM, PSEUDO_MSI_NM, NodeBasis, node_indices
 from .gaussian_process import MARGIN, posterior_mean
-from .options import TILE, Part, Place, coarser, within
+from .options import TILE, Part, Place
 from .regression import agree_with_msi, back_project, covered
 
 #: Variance of a band's noise, relative to the median of all, above which it counts less for the

@@ -28,10 +28,11 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from ..errors import MethodError
+from ..grids.windows import within
 from ..scene.statistics import SceneStatistics
 from .gaussian_process import posterior_deviation
 from .local_regression import window_mean
-from .options import MethodOptions, within
+from .options import MethodOptions
 from .regression import regressed
 from .state import ChainState
 

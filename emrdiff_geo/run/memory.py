@@ -11,8 +11,10 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
+from ..alignment import denoise
 from ..alignment.light import CELL, CELLS
 from ..alignment.wald import LARGEST
+from ..degradation.degrade import Degradation
 from ..errors import MethodError
 from ..grids.pair import Pair
 from ..grids.tiling import TilePlan, plan_tiles
@@ -41,9 +43,8 @@ SLACK = 1.12
 THREAD = 96 * 2**20
 #: GDAL's cache and buffers while a GeoTIFF is put together, whatever its size.
 FINISHING = 320 * 2**20
-#: Images of an MSI's window that are held while its noise is filtered, as parts of the window asked
-#: for, which is grown for that.
-DENOISING = 9
+#: MSI images that are held while the noise of one is filtered.
+DENOISING = 8
 #: Copies of an HSI window while it is resampled, and what its PSF gathers of the MSI.
 RESAMPLING, GATHERING = 8, 48 * 2**20
 _FLOAT = 4
@@ -193,13 +194,19 @@ def tile_bytes(
     if case.resampled:
         reading += RESAMPLING * case.n_hsi / case.ratio**2
     held = max(fusing, 2 * image) + reading
-    per_pixel = _FLOAT * max(held, DENOISING * case.n_msi)
     fixed = scratch(case.options) if case.learned else 40 * 2**20
     fixed += GATHERING * case.resampled
-    fusing_bytes = per_pixel * pixels
+    fusing_bytes = max(_FLOAT * held * pixels, _denoising(case, pixels))
     # Result of the core beside the fused image; then its encoded and compressed copies.
     placing = _FLOAT * image * pixels + 2 * core
     return int(SLACK * (max(fusing_bytes, placing, 4 * core) + fixed))
+
+
+def _denoising(case: Case, pixels: int) -> float:
+    """A window of the MSI of which the noise is filtered is read with a margin of its own."""
+    around = 2 * case.ratio * denoise.reach(Degradation(case.ratio))
+    grown = min((math.sqrt(pixels) + around) ** 2, math.prod(case.frame))
+    return _FLOAT * DENOISING * case.n_msi * max(grown, pixels)
 
 
 def network_bytes(options: MethodOptions) -> int:
@@ -217,8 +224,8 @@ def _measuring(case: Case, at_once: int) -> int:
     fine = min(fine, case.frame[0]) * min(fine, case.frame[1])
     block = 64 * 64 * (case.n_hsi + case.n_msi)
     copies = 10 + RESAMPLING * case.resampled
-    images = max(4 * case.n_msi + 14, DENOISING * case.n_msi)
-    statistics = _FLOAT * (fine * images + copies * block)
+    images = max(_FLOAT * fine * (4 * case.n_msi + 14), _denoising(case, fine))
+    statistics = images + _FLOAT * copies * block
     statistics += _FLOAT * 4 * 128 * 128 * case.n_hsi + GATHERING * case.resampled
     joint = 8 * 4 * (case.n_hsi + case.n_msi) ** 2
     window = min(1024 * 1024, case.frame[0] * case.frame[1])

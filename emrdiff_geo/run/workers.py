@@ -13,10 +13,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from threading import get_ident
+from threading import Lock, get_ident
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from ..errors import EmrdiffError, InputError, MethodError
@@ -327,16 +327,39 @@ def torch_threads(run: Run, count: int) -> None:
             torch.set_num_threads(count)
 
 
-@contextmanager
-def own_torch_threads() -> Iterator[None]:
+class _TorchThreads:
+    """Torch's number of threads, as it was before the first of several threads came in.
+
+    Each thread has its own number, and takes it from the latest that was set anywhere: what a
+    second one finds on coming in may be what the first one has set for its tile.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._inside = self._before = 0
+
+    @contextmanager
+    def restored(self) -> Iterator[None]:
+        torch = sys.modules.get("torch")
+        with self._lock:
+            if not self._inside:
+                self._before = torch.get_num_threads() if torch else 0
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+                if torch and self._before:
+                    torch.set_num_threads(self._before)
+
+
+_torch_threads = _TorchThreads()
+
+
+def own_torch_threads() -> AbstractContextManager[None]:
     """Leave the calling program's torch as it was."""
-    torch = sys.modules.get("torch")
-    before = torch.get_num_threads() if torch else 0
-    try:
-        yield
-    finally:
-        if torch:
-            torch.set_num_threads(before)
+    return _torch_threads.restored()
 
 
 def _client(cluster: str | Cluster) -> Client:

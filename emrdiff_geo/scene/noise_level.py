@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..degradation.degrade import Degradation
+from ..degradation.degrade import REACH_UP, Degradation
 
 #: Edge of a cell in HR pixels.
 CELL = 8
@@ -105,6 +105,23 @@ def noise_gain(degradation: Degradation) -> float:
     size = 2 * degradation.reach + 1
     rows = [degradation.matrix_down(size, axis)[size // 2] for axis in (0, 1)]
     return float(np.prod([np.sum(np.square(row)) for row in rows]))
+
+
+def detail_gain(degradation: Degradation) -> float:
+    """Share of the variance of white noise in the detail, what degrading takes away.
+
+    Mean over the fine pixels of a coarse one.
+    """
+    size = 2 * (degradation.reach_down + REACH_UP) + 1
+    ratio = degradation.ratio
+    own = slice(size // 2 * ratio, (size // 2 + 1) * ratio)
+    kept = [
+        (degradation.matrix_up(size) @ degradation.matrix_down(size, axis))[own] for axis in (0, 1)
+    ]
+    # What is kept of a pixel is a product of both axes, and the detail is the pixel less that.
+    itself = np.prod([np.mean(np.diag(k[:, own])) for k in kept])
+    power = np.prod([np.mean(np.square(k).sum(axis=1)) for k in kept])
+    return float(1 - 2 * itself + power)
 
 
 def bounded(noise: np.ndarray, unexplained: np.ndarray, gain: float) -> np.ndarray:

@@ -47,8 +47,8 @@ BLOCK = 64
 #: Variance, relative to a float32 image's power, under which contrast is rounding error.
 ROUNDING = 1e-10
 
-#: RMS of what the HSI does not explain of the degraded MSI, relative to its standard deviation,
-#: below which nothing is done about it. Where the images agree it is at most 0.003.
+#: RMS of what the HSI does not explain of the degraded MSI, relative to the MSI's standard
+#: deviation, below which the two images agree. Simulated pairs have at most 0.003.
 AGREE = 0.002
 
 Read = Callable[[slice, slice], np.ndarray]
@@ -80,7 +80,7 @@ class SceneStatistics:
     wavelength_nm, fwhm_nm : ndarray or None
         ``(L,)`` centres and widths of the good bands.
     noise_share : float
-        Share of that in the finest detail, see `noise_level.noise_share`.
+        Share of the MSI's noise in its finest detail, 0..1, see `noise_level.noise_share`.
     coarser : bool
         Whether the fine image is a degraded one, whose pixels are no sensor's own.
     """
@@ -150,7 +150,7 @@ class SceneStatistics:
 
     @property
     def agree(self) -> bool:
-        """Whether the HSI explains all of the degraded MSI, but for rounding."""
+        """Whether the HSI explains nearly all of the degraded MSI, see `AGREE`."""
         unseen = max(np.trace(self.unseen_by_hsi), 0)
         return bool(np.sqrt(unseen / np.trace(self.msi_covariance)) < AGREE)
 

@@ -32,8 +32,8 @@ def pair_parameters() -> list[Any]:
     )
     light.setHelp(
         tr(
-            "Else it is brought to the hyperspectral image's light where haze or sun make them "
-            "differ, and much noise is filtered."
+            "Else a gamma is taken out, it is brought to the hyperspectral image's light where haze "
+            "or sun make them differ, and much noise is filtered."
         )
     )
     wavelengths = QgsProcessingParameterString(
