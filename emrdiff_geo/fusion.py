@@ -123,8 +123,9 @@ def fuse(hsi: ImageOrPath, msi: ImageOrPath, **options: Any) -> xr.Dataset:
     """Fuse a hyperspectral and a multispectral image.
 
     The scene is measured at once (in one pass over both images, in a few where they disagree or
-    their grids do not nest); tiles are fused when they are needed, each on its own, so that slicing computes only the tiles it touches. Whichever dask
-    scheduler does it, no more of them at once in a process than the memory allows.
+    their grids do not nest); tiles are fused when they are needed, each on its own, so that slicing
+    computes only the tiles it touches. Whichever dask scheduler does it, no more of them at once in
+    a process than the memory allows.
 
     Parameters
     ----------

@@ -20,6 +20,7 @@ from ..grids.pair import Pair
 from ..scene.moments import BlockSums, Extent
 from ..scene.statistics import BLOCK, Block, Over, SceneStatistics, block_sums, blocks, concluded
 from ..system.threads import one_blas_thread
+from .contradiction import reconciled
 from .denoise import denoised
 from .filled_bands import COUNTED, filled_bands
 from .gamma import made_linear
@@ -85,7 +86,8 @@ def measure_pair(
     good, hsi_digest = usable_bands(pair, over)
     pair = guided(pair, optics, good)
     statistics, msi_digest = measure_scene(pair, optics, good, over)
-    for change in (made_linear, partial(in_same_light, over=over), denoised) if normalise else ():
+    changes = made_linear, reconciled, reconciled, partial(in_same_light, over=over), denoised
+    for change in changes if normalise else ():
         changed = change(pair, statistics)
         if changed is not pair:
             optics = resolve_psf(changed, psf)

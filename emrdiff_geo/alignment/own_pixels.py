@@ -19,6 +19,7 @@ from ..degradation.degrade import Degradation
 from ..grids.pair import Pair
 from ..grids.resample import PixelMap
 from ..grids.sources import ResampledSource, Source, Windowed
+from ..grids.windows import Window
 from ..scene.moments import Moments
 from ..scene.statistics import SceneStatistics
 from ..system.threads import one_blas_thread
@@ -92,6 +93,14 @@ class OwnPixels:
         if self._parallel:
             return seen_on_mesh(image, y[:, 0], x[0], kernels, least)
         return seen_of(image, y.ravel(), x.ravel(), kernels, least).reshape(-1, *y.shape)
+
+    def counted(self, window: Window) -> Window:
+        """A window of the source, counted from the first of these pixels."""
+        rows, cols = (
+            slice(s.start - first, s.stop - first)
+            for s, first in zip(window, self.first, strict=True)
+        )
+        return rows, cols
 
     @property
     def _parallel(self) -> bool:

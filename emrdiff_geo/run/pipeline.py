@@ -70,19 +70,28 @@ class Run:
         tile = self.plan[row, col]
         rows, cols = tile.window
         hr, hr_valid = fill_invalid(self.pair.msi.read(rows.as_slice(), cols.as_slice()))
-        lr = self.pair.hsi.read(self._coarse(rows), self._coarse(cols))
-        lr, lr_valid = fill_invalid(lr[self.statistics.good])
-        ratio = self.plan.ratio
-        valid = hr_valid & lr_valid.repeat(ratio, axis=0).repeat(ratio, axis=1)
+        window, good = (self._coarse(rows), self._coarse(cols)), self.statistics.good
+        lr, lr_valid = fill_invalid(self.pair.hsi.read(*window)[good])
+        only, contradicted = lr, np.zeros_like(lr_valid)
+        if self.pair.contradicted is not None:
+            only, contradicted = fill_invalid(self.pair.contradicted.read(*window)[good])
+            contradicted &= ~lr_valid
+        ratio, shown = self.plan.ratio, lr_valid | contradicted
+        valid = hr_valid & shown.repeat(ratio, axis=0).repeat(ratio, axis=1)
         parts = 2 if self.options.uncertainty else 1
         shape = (parts * self.pair.n_hsi, len(tile.core[0]), len(tile.core[1]))
         out = np.full(shape, np.nan, np.float32)
         valid = valid[tile.inner]
         if valid.any():
             lr = filled_hsi(lr, lr_valid, hr, hr_valid, self.statistics)
-            images = self._fuse(lr, hr, Place(tile.origin, tile.inner))
+            image, *sigma = self._fuse(lr, hr, Place(tile.origin, tile.inner))
+            if contradicted.any():
+                # What the HSI alone shows, between its pixels on straight lines.
+                apart = np.where(contradicted, only - lr, 0)
+                image += self.statistics.degradation.up(apart, "linear")[:, *tile.inner]
+            images = image, *sigma
             for image, part in zip(images, np.split(out, parts), strict=True):
-                part[self.statistics.good] = np.where(valid, image, np.nan)
+                part[good] = np.where(valid, image, np.nan)
         return out
 
     def _fuse(self, lr: np.ndarray, hr: np.ndarray, place: Place) -> tuple[np.ndarray, ...]:

@@ -32,8 +32,9 @@ def pair_parameters() -> list[Any]:
     )
     light.setHelp(
         tr(
-            "Else a gamma is taken out, it is brought to the hyperspectral image's light where haze "
-            "or sun make them differ, and much noise is filtered."
+            "Else a gamma is taken out, the image is brought to the hyperspectral one's light "
+            "where haze or sun make them differ, much noise is filtered, and places are set aside "
+            "where the two contradict each other, such as clouds in one of them."
         )
     )
     wavelengths = QgsProcessingParameterString(
