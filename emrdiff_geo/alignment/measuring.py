@@ -20,7 +20,7 @@ from ..grids.pair import Pair
 from ..scene.moments import BlockSums, Extent
 from ..scene.statistics import BLOCK, Block, Over, SceneStatistics, block_sums, blocks, concluded
 from ..system.threads import one_blas_thread
-from .contradiction import reconciled
+from .contradiction import reconciled, reconciled_again
 from .denoise import denoised
 from .filled_bands import COUNTED, filled_bands
 from .gamma import made_linear
@@ -64,16 +64,17 @@ def measure_pair(
     psf : str
         PSF between the grids, see `resolve_psf`.
     normalise : bool
-        Whether to make the MSI linear, see `gamma`, and to bring it to the light of the HSI, see
-        `light`, where they disagree, and to filter its noise, see `denoise`, where there is much.
+        Whether to make the MSI linear, see `gamma`, to set aside what the two contradict each other
+        in, see `contradiction`, and to bring it to the light of the HSI, see `light`, where they
+        disagree; and to filter its noise, see `denoise`, where there is much.
     over : callable
         Where it is done, see `statistics.Over`.
 
     Returns
     -------
     pair : Pair
-        As given, or with an MSI that agrees better with its HSI, and an HSI whose resampling the
-        MSI guided, see `GuidedSource`.
+        As given, or with images that agree better, and an HSI whose resampling the MSI guided, see
+        `GuidedSource`.
     measured : Measured
         Of that pair; the digests are of the images as they were given.
 
@@ -86,7 +87,8 @@ def measure_pair(
     good, hsi_digest = usable_bands(pair, over)
     pair = guided(pair, optics, good)
     statistics, msi_digest = measure_scene(pair, optics, good, over)
-    changes = made_linear, reconciled, reconciled, partial(in_same_light, over=over), denoised
+    lit = partial(in_same_light, over=over)
+    changes = made_linear, reconciled, reconciled_again, lit, denoised
     for change in changes if normalise else ():
         changed = change(pair, statistics)
         if changed is not pair:

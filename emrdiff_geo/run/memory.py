@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from ..alignment import denoise
+from ..alignment.contradiction import MOST
 from ..alignment.light import CELL, CELLS
 from ..alignment.wald import LARGEST
 from ..degradation.degrade import Degradation
@@ -230,6 +231,8 @@ def _measuring(case: Case, at_once: int) -> int:
     joint = 8 * 4 * (case.n_hsi + case.n_msi) ** 2
     window = min(1024 * 1024, case.frame[0] * case.frame[1])
     registering = _FLOAT * window * (3 * case.n_msi + 8)
+    # Pixels of both images and their deviations, float64.
+    registering = max(registering, 4 * 8 * MOST * (case.n_hsi + case.n_msi))
     cells = min(CELLS, math.prod(-(-n // (case.ratio * CELL)) for n in case.frame))
     joint += 8 * 6 * case.n_msi * cells
     return int(SLACK * (max(at_once * statistics, registering) + joint)) + 32 * 2**20

@@ -17,6 +17,7 @@ from ..alignment.wald import LARGEST, one_ratio_lower
 from ..errors import InputError
 from ..grids.pair import Pair
 from ..grids.tiling import Span, TilePlan, plan_tiles
+from ..grids.windows import Window, coarser, within
 from ..methods import MethodOptions, Place, get_method
 from ..methods.regression import filled_hsi
 from ..scene.nodata import fill_invalid
@@ -86,9 +87,7 @@ class Run:
             lr = filled_hsi(lr, lr_valid, hr, hr_valid, self.statistics)
             image, *sigma = self._fuse(lr, hr, Place(tile.origin, tile.inner))
             if contradicted.any():
-                # What the HSI alone shows, between its pixels on straight lines.
-                apart = np.where(contradicted, only - lr, 0)
-                image += self.statistics.degradation.up(apart, "linear")[:, *tile.inner]
+                image += self._between(np.where(contradicted, only - lr, 0), tile.inner)
             images = image, *sigma
             for image, part in zip(images, np.split(out, parts), strict=True):
                 part[good] = np.where(valid, image, np.nan)
@@ -100,6 +99,14 @@ class Run:
         if self.options.uncertainty and method.with_uncertainty is not None:
             return method.with_uncertainty(*known)
         return (method.fuse_tile(*known),)
+
+    def _between(self, image: np.ndarray, inner: Window) -> np.ndarray:
+        """An image ``(L, h, w)`` on straight lines between its pixels, a part in HR pixels."""
+        ratio = self.plan.ratio
+        shape = [n * ratio for n in image.shape[1:]]
+        around = Place(inner=inner).around(shape, ratio, ratio)
+        fine = self.statistics.degradation.up(image[:, *coarser(around, ratio)], "linear")
+        return fine[:, *within(inner, around)]
 
     def _coarse(self, span: Span) -> slice:
         return slice(span.start // self.plan.ratio, span.stop // self.plan.ratio)

@@ -128,7 +128,7 @@ def agreeing(parser: argparse.ArgumentParser) -> None:
         dest="normalise",
         action="store_const",
         const=False,
-        help="leave the MSI as it is where a gamma, haze, sun or noise make it differ from the HSI",
+        help="leave both images as they are where clouds, a gamma, haze, sun or noise make them disagree",
     )
     parser.add_argument(
         "--coregister",

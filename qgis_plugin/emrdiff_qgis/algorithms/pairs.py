@@ -28,7 +28,7 @@ def pair_parameters() -> list[Any]:
         "FORCE", tr("Take images that lie far off each other as they are"), False, True
     )
     light = QgsProcessingParameterBoolean(
-        "KEEP_LIGHT", tr("Leave the multispectral image as it is"), False, True
+        "KEEP_LIGHT", tr("Leave both images as they are"), False, True
     )
     light.setHelp(
         tr(
