@@ -128,7 +128,7 @@ def agreeing(parser: argparse.ArgumentParser) -> None:
         dest="normalise",
         action="store_const",
         const=False,
-        help="leave both images as they are where clouds, a gamma, haze, sun or noise make them disagree",
+        help="leave both images as they are where clouds, haze, sun, gamma, noise make them differ",
     )
     parser.add_argument(
         "--coregister",
