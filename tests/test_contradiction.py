@@ -8,7 +8,7 @@ from grids import ALL, image, utm
 from scenes import pair, reference_cube
 from test_own_pixels import BANDS, MSI, NM, SIZE, seen_by
 
-from emrdiff_geo.alignment.contradiction import BODY, Expectation, PartSource
+from emrdiff_geo.alignment.contradiction import BODY, AgreeingSource, Expectation
 from emrdiff_geo.alignment.measuring import measure_pair
 from emrdiff_geo.degradation.degrade import Degradation
 from emrdiff_geo.evaluation.evaluate import evaluate
@@ -71,24 +71,24 @@ def test_the_result_shows_what_the_hsi_saw():
 def test_images_that_agree_are_left_alone():
     hsi, msi, _ = scene(None)
     images = pair_scenes(hsi, msi)
-    assert measure_pair(images, psf="gaussian")[0].contradicted is None
+    assert measure_pair(images, psf="gaussian")[0].whole is None
     hsi, msi, _ = scene("hsi")
     images = pair_scenes(hsi, msi)
     assert measure_pair(images, psf="gaussian", normalise=False)[0] is images
 
 
-def test_each_part_is_what_the_other_is_not_whatever_window_is_read():
+def test_what_is_contradicted_is_a_gap_whatever_window_is_read():
     hsi, msi, _ = scene("msi")
     images = measure_pair(pair_scenes(hsi, msi), psf="gaussian")[0]
-    agreeing, apart = images.hsi, images.contradicted
-    assert isinstance(agreeing, PartSource)
-    whole, rest = agreeing.read(ALL, ALL), apart.read(ALL, ALL)
-    there, elsewhere = np.isfinite(whole), np.isfinite(rest)
-    assert (there ^ elsewhere).all()
-    np.testing.assert_array_equal(np.where(there, whole, rest), hsi["image"].values)
+    agreeing, values = images.hsi, hsi["image"].values
+    assert isinstance(agreeing, AgreeingSource)
+    whole = agreeing.read(ALL, ALL)
+    gap = np.isnan(whole)
+    np.testing.assert_array_equal(images.whole.read(ALL, ALL), values)
+    np.testing.assert_array_equal(whole[~gap], values[~gap])
     cloud = tuple(slice(s.start // RATIO, s.stop // RATIO) for s in CLOUD)
-    assert elsewhere[:, *cloud].all()
-    assert elsewhere[0].sum() < 2.5 * elsewhere[0][cloud].sum()
+    assert gap[:, *cloud].all()
+    assert gap[0].sum() < 2.5 * gap[0][cloud].size
     window = slice(7, 19), slice(13, 31)
     np.testing.assert_array_equal(agreeing.read(*window), whole[:, *window])
     beyond = agreeing.read(slice(-3, 5), slice(0, 9))
@@ -157,3 +157,66 @@ def test_evaluate_takes_such_a_result():
     found = fuse(hsi, msi, method="local_regression", psf="gaussian")
     told = evaluate(found, hsi=hsi, msi=msi).consistency["spectral"].values()
     assert np.isfinite(list(told)).all()
+
+
+@pytest.mark.parametrize("value", [0, 500, 65535])
+def test_a_band_of_one_value_is_not_in_the_way(value):
+    hsi, msi, _ = scene("msi")
+    values = msi["image"].values.copy()
+    values[2] = value
+    found = measure_pair(pair_scenes(hsi, msi.assign(image=(msi["image"].dims, values))))[0]
+    assert found.whole is not None
+
+
+@pytest.mark.parametrize(("ratio", "brightness"), [(4, 0.3), (4, 2.5), (8, 2.5)])
+def test_spectra_of_unknown_brightness_are_contradicted(ratio, brightness):
+    hsi, msi, _ = pair(24 * ratio, 24 * ratio, ratio)
+    values = hsi["image"].values.copy()
+    values[:, 8:16, 6:14] *= brightness
+    found = measure_pair(pair_scenes(hsi.assign(image=(hsi["image"].dims, values)), msi))[0]
+    assert found.whole is not None
+    assert np.isnan(found.hsi.read(slice(8, 16), slice(6, 14))).all()
+
+
+def test_dead_columns_do_not_hide_a_cloud():
+    hsi, msi, _ = scene("hsi")
+    values = hsi["image"].values.copy()
+    values[:, :, 2::3] = np.nan
+    found = measure_pair(pair_scenes(hsi.assign(image=(hsi["image"].dims, values)), msi))[0]
+    assert found.whole is not None
+
+
+@pytest.mark.parametrize("row", [11, 12, 24])
+def test_nothing_becomes_nodata_by_it(row):
+    box = utm(4.3, (36, 36), 1.7, 2.3)
+    cube = reference_cube(SIZE, SIZE, BANDS)
+    hsi = seen_by(cube, box)
+    values = hsi.values.copy()
+    values[:, row, 11::6] = np.nan
+    hsi = hsi.copy(data=values)
+    msi = image(clouded(cube[MSI], CLOUD), utm(1, (SIZE, SIZE)), NM[MSI])
+    found, as_it_is = (
+        fuse(hsi, msi, method="regression", normalise=n)["image"].values for n in (True, False)
+    )
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(as_it_is))
+
+
+def test_the_uncertainty_knows():
+    pytest.importorskip("torch")
+    hsi, msi, cube = scene("msi")
+    found = fuse(hsi, msi, psf="gaussian", samples=2, steps=2, uncertainty=True, device="cpu")
+    # At its sharp edge the cloud itself is the MSI's detail.
+    within = tuple(slice(s.start + 8, s.stop - 8) for s in CLOUD)
+    error = np.abs(found["image"].values - cube)[:, *within]
+    sigma = found["uncertainty"].values
+    assert (error < 2 * sigma[:, *within]).mean() > 0.9
+    assert sigma[:, FAR].mean() < 0.1 * sigma[:, *CLOUD].mean()
+
+
+def test_clouds_over_a_large_part_of_the_scene_are_told(caplog):
+    hsi, msi, _ = scene(None)
+    values = msi["image"].values.copy()
+    values[:, :, 100:] = 2.5 * values.max() + np.random.default_rng(0).random((EDGE, EDGE - 100))
+    images = pair_scenes(hsi, msi.assign(image=(msi["image"].dims, values)))
+    assert measure_pair(images, psf="gaussian")[0].whole is None
+    assert "a large part of the scene" in caplog.text

@@ -6,6 +6,9 @@ both are clear. So HSI pixels that the MSI contradicts are gaps in the HSI for a
 and learned, and are filled as gaps are. What they differ by from the filling is added to the
 result, smoothly: there it shows what the HSI saw.
 
+The pixels of a cloud are not repaired: where the HSI has it the result shows it, and where the MSI
+has it, what the HSI shows of the ground, with the MSI's detail of the cloud.
+
 A pixel is contradicted where the response of the MSI's bands, as the HSI explains them, is far off
 what the MSI shows: in units of what is usual for the pair, and by a factor that no haze or other
 sun explains, which `light` deals with. What is usual, and the response itself, are those of the
@@ -61,11 +64,18 @@ BODY = 3
 #: Clouds have no sharp edge: around a body others are contradicted from this deviation on, for
 #: which so much is usual anyway, and in any case those next to it.
 SLIGHT, LITTLE, AROUND = 1.5, 0.03, 6
-#: Shares of contradicted pixels that are worth the trouble, and that leave too little to go by.
-FEW, MANY = 0.002, 0.35
+#: Shares of contradicted pixels, with those around them, that are worth the trouble, and that leave
+#: too little to go by.
+FEW, MANY = 0.002, 0.4
+#: Standard deviation of a band under which it is rounding, relative to its largest value.
+ROUNDING = 1e-6
 NOTE = (
     "The images contradict each other in places, as where a cloud is in one of them: there the "
     "result follows the HSI; mark such places as nodata to have them left out."
+)
+TOO_MANY = (
+    "The images contradict each other in a large part of the scene: mark clouds as nodata, or take "
+    "images of the same state of the ground."
 )
 
 
@@ -78,24 +88,28 @@ class Expectation:
     response, offset : ndarray
         ``(s, L)`` and ``(s,)``: the MSI's bands from the HSI's.
     spread, contrast : ndarray
-        ``(s,)`` standard deviations of what that leaves, and of the MSI; its units.
+        ``(s,)`` standard deviations of what that leaves, and of the MSI; its units. Infinite for a
+        band of one value, which says nothing.
+    usual_msi, usual_hsi : ndarray
+        ``(s,)`` and ``(L,)`` medians of the pixels that agree best.
     """
 
     response: np.ndarray
     offset: np.ndarray
     spread: np.ndarray
     contrast: np.ndarray
+    usual_msi: np.ndarray
+    usual_hsi: np.ndarray
 
     @classmethod
     def of(cls, msi: np.ndarray, hsi: np.ndarray) -> Expectation:
         """Least trimmed squares on pixels ``(s, n)`` and ``(L, n)``, float64; float32."""
         mean, axes, known = _components(hsi, len(msi) + MORE)
-        unit = _positive(msi.std(axis=1, keepdims=True))
+        unit = _contrast(msi)[:, None]
         ranks = _rank(msi), _rank(hsi)
         # Clouds are bright and shadows dark in one of the images: others to begin with.
         starts = np.abs(np.subtract(*ranks)), np.maximum(*ranks), -np.minimum(*ranks)
-        line, kept = min((_trimmed(msi / unit, known, s) for s in starts), key=lambda f: f[0])[1:]
-        line *= unit
+        line, kept = min((_trimmed(msi, unit, known, s) for s in starts), key=lambda f: f[0])[1:]
         left = msi - line @ known
         response = line[:, 1:] @ axes
         found = cls(
@@ -103,7 +117,9 @@ class Expectation:
             offset=line[:, 0] - response @ mean[:, 0],
             # Of a normal distribution from the median of its sizes.
             spread=1.4826 * np.median(np.abs(left), axis=1),
-            contrast=msi[:, kept].std(axis=1),
+            contrast=_contrast(msi[:, kept]),
+            usual_msi=np.median(msi[:, kept], axis=1),
+            usual_hsi=np.median(hsi[:, kept], axis=1),
         )
         return cls(*(getattr(found, field.name).astype(np.float32) for field in fields(cls)))
 
@@ -116,7 +132,7 @@ class Expectation:
         left = msi - self.response @ hsi - self.offset[:, None]
         agreeing = self._apart(left[:, None], USUAL)[0] < 1
         through_all = msi - np.linalg.lstsq(known.T, msi.T, rcond=1e-9)[0].T @ known
-        unit = _positive(msi.std(axis=1, keepdims=True))
+        unit = _contrast(msi)[:, None]
         usual, others = (
             float(np.sqrt(np.square((rest / unit)[:, part]).mean())) if part.any() else 0.0
             for rest, part in ((left, agreeing), (through_all, ~agreeing))
@@ -130,14 +146,20 @@ class Expectation:
         """
         expected = np.tensordot(self.response, hsi, axes=1) + self.offset[:, None, None]
         left, darker = np.abs(msi - expected), np.minimum(np.abs(msi), np.abs(expected))
-        gross = self._apart(left, USUAL) > GROSS**2
-        unit = self._usual(1)
-        gross &= (left / unit).sum(axis=0) > FACTOR * (darker / unit).sum(axis=0)
-        gross = ndimage.binary_opening(gross, np.ones((BODY, BODY)))
+        unknown, unit = np.isnan(left).any(axis=0), self._usual(1)
+        by_factor = (left / unit).sum(axis=0) > FACTOR * (darker / unit).sum(axis=0)
+        # Of spectra unlike all that agree the response knows nothing; their brightness tells.
+        bright = _brightness(msi, self.usual_msi), _brightness(hsi, self.usual_hsi)
+        by_factor |= np.maximum(*bright) > (1 + FACTOR) * np.abs(np.minimum(*bright))
+        gross = (self._apart(left, USUAL) > GROSS**2) & by_factor
+        # What is not known is not in the way of a body.
+        gross &= ndimage.binary_opening(gross | unknown, np.ones((BODY, BODY)))
         return gross, self._apart(left, LITTLE) > SLIGHT**2
 
     def _apart(self, left: np.ndarray, part: float) -> np.ndarray:
-        return np.square(left / self._usual(part)).mean(axis=0)
+        """Mean square over the bands that tell something, in units of what is usual."""
+        told = max(int(np.isfinite(self.contrast).sum()), 1)
+        return np.square(left / self._usual(part)).sum(axis=0) / told
 
     def _usual(self, part: float) -> np.ndarray:
         """``(s, 1, 1)`` deviations that are usual where pixels agree."""
@@ -145,8 +167,8 @@ class Expectation:
 
 
 @dataclass(frozen=True, eq=False)
-class PartSource(Altered):
-    """An HSI on its own grid where its MSI agrees with it, or where it contradicts it; else NaN.
+class AgreeingSource(Altered):
+    """An HSI on its own grid where its MSI does not contradict it; NaN elsewhere.
 
     Parameters
     ----------
@@ -161,8 +183,6 @@ class PartSource(Altered):
     good : ndarray
         ``(L,)`` bool: bands that are used.
     expectation : Expectation
-    agreeing : bool
-        Which of the two parts it is.
     """
 
     msi: Source
@@ -170,7 +190,6 @@ class PartSource(Altered):
     kernels: Kernels
     good: np.ndarray
     expectation: Expectation
-    agreeing: bool = True
 
     def _inside(self, rows: slice, cols: slice) -> np.ndarray:
         wider, inner = grow((rows, cols), AROUND + BODY, self.shape[1:])
@@ -180,9 +199,8 @@ class PartSource(Altered):
         beside, around = (
             ndimage.binary_dilation(gross, np.ones((2 * n + 1,) * 2)) for n in (1, AROUND)
         )
-        apart = (beside | around & slight)[inner]
         found = hsi[:, *inner].copy()
-        found[:, apart if self.agreeing else ~apart] = np.nan
+        found[:, (beside | around & slight)[inner]] = np.nan
         return found
 
 
@@ -205,12 +223,17 @@ def reconciled(pair: Pair, statistics: SceneStatistics) -> Pair:
 
 
 def reconciled_again(pair: Pair, statistics: SceneStatistics) -> Pair:
-    """The same with a PSF that was measured on what agrees; only if there was anything."""
-    return pair if pair.contradicted is None else _looked_at(pair, statistics)
+    """The same with a PSF that was measured on what agrees; only if that is another one."""
+    if pair.whole is None:
+        return pair
+    plain = resampled_hsi(pair)
+    before = pair.hsi if plain is None else plain.source
+    same = all(map(np.array_equal, before.kernels, kernels_of(statistics.degradation)))
+    return pair if same else _looked_at(pair, statistics)
 
 
 def _looked_at(pair: Pair, statistics: SceneStatistics) -> Pair:
-    given = _as_given(pair)
+    given = pair if pair.whole is None else replace(pair, hsi=pair.whole, whole=None)
     own, kernels, good = OwnPixels.of(given), kernels_of(statistics.degradation), statistics.good
     msi, hsi = _samples(given, own, kernels, good)
     if msi.shape[1] < LEAST:
@@ -218,31 +241,17 @@ def _looked_at(pair: Pair, statistics: SceneStatistics) -> Pair:
     expectation = Expectation.of(msi, hsi)
     if not expectation.is_needed(msi, hsi):
         return pair
-    known = given.msi, own, kernels, good, expectation
-    agreeing = PartSource(_on_own_grid(given), *known)
-    contradicted = replace(agreeing, agreeing=False)
-    if not FEW <= _share(contradicted) <= MANY:
+    plain = resampled_hsi(given)
+    source = given.hsi if plain is None else plain.source
+    agreeing = AgreeingSource(source, given.msi, own, kernels, good, expectation)
+    missing = _missing(agreeing)
+    if missing > MANY:
+        log.warning(TOO_MANY)
+    if not FEW <= missing <= MANY:
         return pair
-    return replace(given, hsi=_placed(given, agreeing), contradicted=_placed(given, contradicted))
-
-
-def _on_own_grid(pair: Pair) -> Source:
-    plain = resampled_hsi(pair)
-    return pair.hsi if plain is None else plain.source
-
-
-def _placed(pair: Pair, source: Source) -> Source:
-    """A source on the HSI's own grid, on that of the pair."""
-    plain = resampled_hsi(pair)
-    return source if plain is None else replace(plain, source=source)
-
-
-def _as_given(pair: Pair) -> Pair:
-    """The pair with all of its HSI."""
-    part = _on_own_grid(pair)
-    if not isinstance(part, PartSource):
-        return pair
-    return replace(pair, hsi=_placed(pair, part.source), contradicted=None)
+    if plain is None:
+        return replace(given, hsi=agreeing, whole=given.hsi)
+    return replace(given, hsi=replace(plain, source=agreeing), whole=plain)
 
 
 def _windows(own: OwnPixels) -> Iterator[Window]:
@@ -265,17 +274,20 @@ def _samples(
 
 
 @one_blas_thread()
-def _share(part: PartSource) -> float:
-    """Share of the pixels that belong to a part, on some windows."""
-    own = replace(part.own, source=part)
-    there = [np.isfinite(own.read(*window)).any(axis=0).ravel() for window in _windows(own)]
-    return float(np.concatenate(there).mean())
+def _missing(agreeing: AgreeingSource) -> float:
+    """Share of the HSI's pixels that are contradicted, on some windows."""
+    own, part = agreeing.own, replace(agreeing.own, source=agreeing)
+    counts = np.zeros(2)
+    for window in _windows(own):
+        there = [np.isfinite(o.read(*window)).any(axis=0).sum() for o in (own, part)]
+        counts += there
+    return 1 - counts[1] / max(counts[0], 1)
 
 
 def _trimmed(
-    wanted: np.ndarray, known: np.ndarray, apart: np.ndarray
+    wanted: np.ndarray, unit: np.ndarray, known: np.ndarray, apart: np.ndarray
 ) -> tuple[float, np.ndarray, np.ndarray]:
-    """Least trimmed squares ``(s, k)`` of ``(s, n)`` on ``(k, n)``.
+    """Least trimmed squares ``(s, k)`` of ``(s, n)``, in units ``(s, 1)``, on ``(k, n)``.
 
     Before it comes the mean square of what it leaves of the pixels that are kept, after it which
     these are; `apart` ``(n,)`` is least for those to begin with.
@@ -285,7 +297,7 @@ def _trimmed(
         # A few that do not agree, once they are in, draw the line to them: so begin with fewer.
         kept = np.argsort(apart, kind="stable")[: count if number else max(count // 3, len(known))]
         line = np.linalg.lstsq(known[:, kept].T, wanted[:, kept].T, rcond=1e-9)[0].T
-        apart = np.square(wanted - line @ known).mean(axis=0)
+        apart = np.square((wanted - line @ known) / unit).mean(axis=0)
     return float(np.sort(apart)[:count].mean()), line, kept
 
 
@@ -298,7 +310,21 @@ def _components(hsi: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np
 
 def _rank(image: np.ndarray) -> np.ndarray:
     """Rank ``(n,)`` of the brightness of pixels ``(b, n)``, all bands alike."""
-    return rankdata((image / _positive(image.std(axis=1, keepdims=True))).mean(axis=0))
+    return rankdata((image / _contrast(image)[:, None]).mean(axis=0))
+
+
+def _contrast(image: np.ndarray) -> np.ndarray:
+    """Standard deviation ``(b,)`` of pixels ``(b, n)``; infinite where it is rounding."""
+    deviation, size = image.std(axis=1), np.abs(image).max(axis=1)
+    return np.where(deviation > ROUNDING * size, deviation, np.inf)
+
+
+def _brightness(image: np.ndarray, usual: np.ndarray) -> np.ndarray:
+    """Mean of bands ``(b, h, w)`` relative to positive medians; NaN where there are none."""
+    positive = usual > 0
+    if not positive.any():
+        return np.full(image.shape[1:], np.nan)
+    return (image[positive] / usual[positive, None, None]).mean(axis=0)
 
 
 def _positive(values: np.ndarray) -> np.ndarray:

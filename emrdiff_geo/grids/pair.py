@@ -50,9 +50,9 @@ class Pair:
         Whether the HSI had to be resampled.
     scale : (float, float)
         Height and width of the HSI's own pixels, in pixels of the low-resolution grid.
-    contradicted : Source or None, (L, h, w)
-        The HSI where the MSI contradicts it, else NaN; None where it does not. There ``hsi`` is
-        NaN, see `alignment.contradiction`.
+    whole : Source or None, (L, h, w)
+        The HSI with the places where the MSI contradicts it, which ``hsi`` lacks, see
+        `alignment.contradiction`; None where it lacks none.
     """
 
     hsi: Source
@@ -66,7 +66,7 @@ class Pair:
     notes: tuple[str, ...] = ()
     resampled: bool = False
     scale: tuple[float, float] = (1.0, 1.0)
-    contradicted: Source | None = None
+    whole: Source | None = None
 
     @property
     def n_hsi(self) -> int:

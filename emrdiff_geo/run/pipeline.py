@@ -73,11 +73,10 @@ class Run:
         hr, hr_valid = fill_invalid(self.pair.msi.read(rows.as_slice(), cols.as_slice()))
         window, good = (self._coarse(rows), self._coarse(cols)), self.statistics.good
         lr, lr_valid = fill_invalid(self.pair.hsi.read(*window)[good])
-        only, contradicted = lr, np.zeros_like(lr_valid)
-        if self.pair.contradicted is not None:
-            only, contradicted = fill_invalid(self.pair.contradicted.read(*window)[good])
-            contradicted &= ~lr_valid
-        ratio, shown = self.plan.ratio, lr_valid | contradicted
+        whole, shown = lr, lr_valid
+        if self.pair.whole is not None:
+            whole, shown = fill_invalid(self.pair.whole.read(*window)[good])
+        ratio = self.plan.ratio
         valid = hr_valid & shown.repeat(ratio, axis=0).repeat(ratio, axis=1)
         parts = 2 if self.options.uncertainty else 1
         shape = (parts * self.pair.n_hsi, len(tile.core[0]), len(tile.core[1]))
@@ -85,10 +84,10 @@ class Run:
         valid = valid[tile.inner]
         if valid.any():
             lr = filled_hsi(lr, lr_valid, hr, hr_valid, self.statistics)
-            image, *sigma = self._fuse(lr, hr, Place(tile.origin, tile.inner))
-            if contradicted.any():
-                image += self._between(np.where(contradicted, only - lr, 0), tile.inner)
-            images = image, *sigma
+            images = self._fuse(lr, hr, Place(tile.origin, tile.inner))
+            if (shown & ~lr_valid).any():
+                apart = np.where(shown & ~lr_valid, whole - lr, 0)
+                images = self._with_contradiction(images, apart, tile.inner)
             for image, part in zip(images, np.split(out, parts), strict=True):
                 part[good] = np.where(valid, image, np.nan)
         return out
@@ -99,6 +98,20 @@ class Run:
         if self.options.uncertainty and method.with_uncertainty is not None:
             return method.with_uncertainty(*known)
         return (method.fuse_tile(*known),)
+
+    def _with_contradiction(
+        self, images: tuple[np.ndarray, ...], apart: np.ndarray, inner: Window
+    ) -> tuple[np.ndarray, ...]:
+        """Fused images ``(L, y, x)`` with what the HSI alone shows, ``(L, h, w)``.
+
+        How the MSI's detail there is to be taken nobody knows: the error may be as large as what
+        the images differ by, or the scene's contrast.
+        """
+        image, *sigma = images
+        image = image + self._between(apart, inner)
+        contrast = np.sqrt(np.diag(self.statistics.covariance)[self.statistics.n_msi :])
+        unsure = np.minimum(np.abs(apart), contrast[:, None, None].astype(np.float32))
+        return image, *(np.hypot(s, self._between(unsure, inner)) for s in sigma)
 
     def _between(self, image: np.ndarray, inner: Window) -> np.ndarray:
         """An image ``(L, h, w)`` on straight lines between its pixels, a part in HR pixels."""
