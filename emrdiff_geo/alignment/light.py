@@ -22,8 +22,9 @@ import numpy as np
 from ..degradation.degrade import Degradation
 from ..grids.pair import Pair
 from ..grids.sources import Altered
+from ..grids.windows import Window, blocks
 from ..scene.nodata import fill_invalid
-from ..scene.statistics import BLOCK, Block, Over, SceneStatistics, blocks, degraded_block
+from ..scene.statistics import BLOCK, Over, SceneStatistics, degraded_block
 from ..system.threads import one_blas_thread
 
 log = logging.getLogger(__name__)
@@ -164,7 +165,7 @@ class _Expectation:
 
 @one_blas_thread()
 def _cells(
-    pair: Pair, known: _Expectation, edge: int, block: Block
+    pair: Pair, known: _Expectation, edge: int, block: Window
 ) -> tuple[np.ndarray, np.ndarray]:
     """What the cells of a block should show and what they show, sums ``(2, s, n, m)``; counts."""
     seen, valid, *_ = degraded_block(pair.msi.read, *block, pair.lr_shape, known.degradation)
@@ -175,7 +176,7 @@ def _cells(
     return _summed(np.where(valid, values, 0), edge, block), _summed(valid, edge, block)
 
 
-def _summed(values: np.ndarray, edge: int, block: Block) -> np.ndarray:
+def _summed(values: np.ndarray, edge: int, block: Window) -> np.ndarray:
     """Sums ``(..., n, m)`` over the parts of cells in a block ``(..., h, w)``."""
     rows, cols = (
         [max(i, s.start) - s.start for i in range(s.start // edge * edge, s.stop, edge)]

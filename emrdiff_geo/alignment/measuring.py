@@ -17,8 +17,9 @@ import numpy as np
 from ..degradation.degrade import Degradation
 from ..errors import named
 from ..grids.pair import Pair
+from ..grids.windows import Window, blocks
 from ..scene.moments import BlockSums, Extent
-from ..scene.statistics import BLOCK, Block, Over, SceneStatistics, block_sums, blocks, concluded
+from ..scene.statistics import BLOCK, Over, SceneStatistics, block_sums, concluded
 from ..system.threads import one_blas_thread
 from .contradiction import reconciled, reconciled_again
 from .denoise import denoised
@@ -112,7 +113,7 @@ def usable_bands(pair: Pair, over: Over = map) -> tuple[np.ndarray, str]:
     return good, hsi.digest
 
 
-def _counted(pair: Pair, block: Block) -> tuple[Extent, _Seen]:
+def _counted(pair: Pair, block: Window) -> tuple[Extent, _Seen]:
     """What a block of the HSI has of every band, and digests of its pixels."""
     hsi = Witness(pair.hsi.read)
     return Extent.of(hsi(*block)), hsi.seen
@@ -154,7 +155,7 @@ def _heard(witness: Witness, blocks: Iterable[tuple[T, _Seen]]) -> Iterator[T]:
 
 @one_blas_thread()
 def _watched(
-    pair: Pair, degradation: Degradation, good: np.ndarray, block: Block
+    pair: Pair, degradation: Degradation, good: np.ndarray, block: Window
 ) -> tuple[BlockSums, _Seen]:
     """Sums of a block, and digests of the MSI's pixels that went into them."""
     msi = Witness(pair.msi.read)

@@ -52,9 +52,8 @@ ROUNDING = 1e-10
 AGREE = 0.002
 
 Read = Callable[[slice, slice], np.ndarray]
-Block = Window
 #: As the builtin `map`: results come in the order of the items, wherever they were computed.
-Over = Callable[[Callable[[Block], Any], Iterable[Block]], Iterable[Any]]
+Over = Callable[[Callable[[Window], Any], Iterable[Window]], Iterable[Any]]
 
 
 @dataclass(frozen=True)
@@ -288,7 +287,7 @@ def block_sums(
     lr_shape: tuple[int, int],
     degradation: Degradation,
     good: np.ndarray,
-    block: Block,
+    block: Window,
 ) -> BlockSums:
     """What one block adds to the statistics; arguments as for `scene_statistics`."""
     step = lattice_step((lr_shape[0] * degradation.ratio, lr_shape[1] * degradation.ratio))
