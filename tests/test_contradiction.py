@@ -96,6 +96,17 @@ def test_what_is_contradicted_is_a_gap_whatever_window_is_read():
     np.testing.assert_array_equal(beyond[:, 3:], whole[:, :5, :9])
 
 
+def test_tiles_within_a_large_cloud():
+    hsi, msi, _ = pair(384, 384, RATIO)
+    large = slice(80, 260), slice(100, 280)
+    hsi = hsi.assign(image=(hsi["image"].dims, clouded(hsi["image"].values, large, RATIO)))
+    options = {"method": "regression", "psf": "gaussian"}
+    whole, tiles = (fuse(hsi, msi, tile=n, **options) for n in (512, 32))
+    assert any("contradict" in n for n in json.loads(whole.attrs["emrdiff_provenance"])["notes"])
+    assert np.isfinite(tiles["image"].values).all()
+    assert rms(tiles["image"].values - whole["image"].values) < 0.01 * hsi["image"].values.std()
+
+
 def test_tiles_do_not_show(tmp_path):
     hsi, msi, _ = scene("hsi")
     options = {"method": "local_regression", "psf": "gaussian"}

@@ -30,7 +30,7 @@ from scipy.stats import rankdata
 
 from ..grids.pair import Pair
 from ..grids.sources import Altered, Source
-from ..grids.windows import Window, grow
+from ..grids.windows import Window, blocks, grow
 from ..scene.statistics import SceneStatistics
 from ..system.threads import one_blas_thread
 from .own_pixels import OwnPixels, resampled_hsi
@@ -230,7 +230,13 @@ def reconciled_again(pair: Pair, statistics: SceneStatistics) -> Pair:
     plain = resampled_hsi(pair)
     before = pair.hsi if plain is None else plain.source
     same = all(map(np.array_equal, before.kernels, kernels_of(statistics.degradation)))
-    return pair if same else _looked_at(pair, statistics)
+    if same:
+        return pair
+    found = _looked_at(pair, statistics)
+    if found.whole is not None:
+        return found
+    log.info("Seen through the PSF that was measured since, they do not contradict each other.")
+    return replace(found, notes=tuple(note for note in found.notes if note != NOTE))
 
 
 def _looked_at(pair: Pair, statistics: SceneStatistics) -> Pair:
@@ -238,10 +244,10 @@ def _looked_at(pair: Pair, statistics: SceneStatistics) -> Pair:
     own, kernels, good = OwnPixels.of(given), kernels_of(statistics.degradation), statistics.good
     msi, hsi = _samples(given, own, kernels, good)
     if msi.shape[1] < LEAST:
-        return pair
+        return given
     expectation = Expectation.of(msi, hsi)
     if not expectation.is_needed(msi, hsi):
-        return pair
+        return given
     plain = resampled_hsi(given)
     source = given.hsi if plain is None else plain.source
     agreeing = AgreeingSource(source, given.msi, own, kernels, good, expectation)
@@ -249,13 +255,16 @@ def _looked_at(pair: Pair, statistics: SceneStatistics) -> Pair:
     if missing > MANY:
         log.warning(TOO_MANY)
     if not FEW <= missing <= MANY:
-        return pair
+        return given
     if plain is None:
         return replace(given, hsi=agreeing, whole=given.hsi)
     return replace(given, hsi=replace(plain, source=agreeing), whole=plain)
 
 
 def _windows(own: OwnPixels) -> Iterator[Window]:
+    """Windows on a lattice over the scene; all of a small one, where those would overlap."""
+    if math.prod(own.shape) <= ENOUGH * EDGE**2:
+        return blocks(own.shape, EDGE)
     return itertools.islice(scattered_windows(own.shape, EDGE), ENOUGH)
 
 
