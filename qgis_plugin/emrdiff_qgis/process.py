@@ -17,7 +17,7 @@ _POLL_MS = 100
 _IDLE_MS = 20
 _START_MS = 30_000
 #: Seconds that a child has for cleaning up once it was asked to stop.
-GRACE_S = 5.0
+GRACE_S = 10.0
 _KEPT_LINES = 40
 
 
