@@ -12,48 +12,37 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import xarray as xr
 from scipy import ndimage
 
-from emrdiff_geo.degradation.degrade import Degradation
 from emrdiff_geo.fusion import fuse
-from emrdiff_geo.scene.nodata import fill_invalid
-from emrdiff_geo.spectra.sensors import load_response
-from emrdiff_geo.training.scenes import SceneFile, load_scene
 from emrdiff_geo.training.validate import psnr
 
-from ._scenes import DATA
-from .disagreement import EDGE, METHODS, RATIO, SCENES, field
+from .disagreement import METHODS, RATIO, SCENES, as_pair, compare, field, opened
 
 #: Bavaria's part has too little clear ground left.
 CLOUDED = [name for name in SCENES if name != "bavaria"]
-DIMS = ("band", "y", "x")
 
 
-def pairs(name: str, seed: int) -> Iterator[tuple[str, xr.DataArray, xr.DataArray]]:
-    """Pairs of a scene: which image has clouds, HSI, MSI."""
-    file, sensor = SCENES[name]
-    scene = load_scene(SceneFile.parse(f"{DATA}/{file}"))
-    height, width = (min(n, EDGE) // RATIO * RATIO for n in scene.cube.shape[1:])
-    cube = np.ascontiguousarray(fill_invalid(scene.cube)[0][:, :height, :width])
-    nm = scene.wavelength_nm
-    response = load_response(sensor).on_bands(nm, drop_uncovered=True)[0]
-    opacity = np.clip((field(np.random.default_rng(seed), (height, width), 12) - 1.3) / 0.5, 0, 1)
+def pairs(name: str, seed: int) -> Iterator[tuple[str, xr.DataArray, xr.DataArray, np.ndarray]]:
+    """Pairs of a scene: which image has clouds, HSI, MSI, reference; NaN where it is not clear."""
+    cube, response, nm = opened(name)
+    rng = np.random.default_rng(seed)
+    opacity = np.clip((field(rng, cube.shape[1:], 12) - 1.3) / 0.5, 0, 1)
     white = 1.3 * np.percentile(cube, 98, axis=(1, 2))[:, None, None]
     cloudy = cube * (1 - opacity) + white * opacity
     clear = ~ndimage.binary_dilation(opacity > 0, iterations=2 * RATIO)
     reference = np.where(clear, cube, np.nan)
     for where, of_hsi, of_msi in (
-        ("none", cube, cube),
-        ("HSI", cloudy, cube),
-        ("MSI", cube, cloudy),
+        ("no clouds", cube, cube),
+        ("clouds in the HSI", cloudy, cube),
+        ("clouds in the MSI", cube, cloudy),
     ):
-        hsi = xr.DataArray(Degradation(RATIO).down(of_hsi).astype(np.float32), dims=DIMS)
-        hsi = hsi.assign_coords(wavelength=("band", nm))
-        msi = np.tensordot(response, of_msi, axes=1).astype(np.float32)
-        yield where, hsi, xr.DataArray(msi, dims=DIMS), reference
+        msi = np.tensordot(response, of_msi, axes=1)
+        yield where, *as_pair(of_hsi, msi, nm), reference
 
 
 def scored(hsi: xr.DataArray, msi: xr.DataArray, reference: np.ndarray, **options: object) -> float:
@@ -70,22 +59,7 @@ def main() -> int:
     parser.add_argument("--method", nargs="+", default=METHODS, metavar="NAME")
     parser.add_argument("--seed", type=int, default=3, help="of the clouds (3)")
     args = parser.parse_args()
-    if not DATA.is_dir():
-        print("../shared/data, which holds the scenes, is absent: nothing was measured")
-        return 0
-    found: dict[str, list[list[list[float]]]] = {}
-    for name in args.scenes:
-        for where, *images in pairs(name, args.seed):
-            row = [
-                [scored(*images, method=m, normalise=n) for n in (True, False)] for m in args.method
-            ]
-            found.setdefault(where, []).append(row)
-            told = (f"{m} {a:.2f} ({b:.2f})" for m, (a, b) in zip(args.method, row, strict=True))
-            print(f"{name:14} clouds: {where:5}", *told, flush=True)
-    for where, rows in found.items():
-        told = (f"{a:.2f} ({b:.2f})" for a, b in np.mean(rows, axis=0))
-        print(f"mean           clouds: {where:5}", *told)
-    return 0
+    return compare(args.scenes, partial(pairs, seed=args.seed), scored, args.method)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import xarray as xr
@@ -37,6 +37,7 @@ SCENES = {
     "bavaria": ("georef/bavaria_hyspex325_4m.tif", SENTINEL2),
     "hairs": ("cave/hairs_ms.jp2@400-700", "nikon_d700"),
 }
+DIMS = ("band", "y", "x")
 METHODS = ("regression", "local_regression", "gaussian_process", "emrdiff")
 
 
@@ -66,24 +67,59 @@ def changed(cube: np.ndarray, response: np.ndarray, nm: np.ndarray) -> Iterator[
     yield "noise 5 %", msi + spread * rng.standard_normal(msi.shape)
 
 
-def pairs(name: str) -> Iterator[tuple[str, xr.DataArray, xr.DataArray, np.ndarray]]:
-    """Pairs of a scene: what was done, HSI, MSI, reference."""
+def opened(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Part of a scene ``(L, y, x)`` without gaps, response of the MSI, wavelengths in nm."""
     file, sensor = SCENES[name]
     scene = load_scene(SceneFile.parse(f"{DATA}/{file}"))
     height, width = (min(n, EDGE) // RATIO * RATIO for n in scene.cube.shape[1:])
     cube = np.ascontiguousarray(fill_invalid(scene.cube)[0][:, :height, :width])
     nm = scene.wavelength_nm
-    response = load_response(sensor).on_bands(nm, drop_uncovered=True)[0]
-    dims = ("band", "y", "x")
-    hsi = xr.DataArray(Degradation(RATIO).down(cube), dims=dims)
+    return cube, load_response(sensor).on_bands(nm, drop_uncovered=True)[0], nm
+
+
+def as_pair(cube: np.ndarray, msi: np.ndarray, nm: np.ndarray) -> tuple[xr.DataArray, xr.DataArray]:
+    """The HSI that sees a cube, and an MSI."""
+    hsi = xr.DataArray(Degradation(RATIO).down(cube.astype(np.float32)), dims=DIMS)
     hsi = hsi.assign_coords(wavelength=("band", nm))
+    return hsi, xr.DataArray(msi.astype(np.float32), dims=DIMS)
+
+
+def pairs(name: str) -> Iterator[tuple[str, xr.DataArray, xr.DataArray, np.ndarray]]:
+    """Pairs of a scene: what was done, HSI, MSI, reference."""
+    cube, response, nm = opened(name)
     for done, msi in changed(cube, response, nm):
-        yield done, hsi, xr.DataArray(msi.astype(np.float32), dims=dims), cube
+        yield done, *as_pair(cube, msi, nm), cube
 
 
 def scored(hsi: xr.DataArray, msi: xr.DataArray, cube: np.ndarray, **options: object) -> float:
     """PSNR of one result, dB."""
     return psnr(fuse(hsi, msi, tile=512, **options).image.values, cube)
+
+
+Pairs = Iterable[tuple[str, xr.DataArray, xr.DataArray, np.ndarray]]
+
+
+def compare(
+    scenes: Iterable[str],
+    pairs: Callable[[str], Pairs],
+    score: Callable[..., float],
+    methods: Sequence[str],
+) -> int:
+    """Score all pairs of scenes by all methods, as they are in brackets, and print the means."""
+    if not DATA.is_dir():
+        print("../shared/data, which holds the scenes, is absent: nothing was measured")
+        return 0
+    found: dict[str, list[list[list[float]]]] = {}
+    for name in scenes:
+        for done, *images in pairs(name):
+            row = [[score(*images, method=m, normalise=n) for n in (True, False)] for m in methods]
+            found.setdefault(done, []).append(row)
+            told = (f"{m} {a:.2f} ({b:.2f})" for m, (a, b) in zip(methods, row, strict=True))
+            print(f"{name:14} {done:18}", *told, flush=True)
+    for done, rows in found.items():
+        told = (f"{a:.2f} ({b:.2f})" for a, b in np.mean(rows, axis=0))
+        print(f"mean           {done:18}", *told)
+    return 0
 
 
 def main() -> int:
@@ -92,23 +128,7 @@ def main() -> int:
     parser.add_argument("scenes", nargs="*", metavar="SCENE", help=", ".join(SCENES))
     parser.add_argument("--method", nargs="+", default=METHODS, metavar="NAME")
     args = parser.parse_args()
-    if not DATA.is_dir():
-        print("../shared/data, which holds the scenes, is absent: nothing was measured")
-        return 0
-    found: dict[str, list[list[list[float]]]] = {}
-    for name in args.scenes or SCENES:
-        for done, hsi, msi, cube in pairs(name):
-            row = [
-                [scored(hsi, msi, cube, method=m, normalise=n) for n in (True, False)]
-                for m in args.method
-            ]
-            found.setdefault(done, []).append(row)
-            told = (f"{m} {a:.2f} ({b:.2f})" for m, (a, b) in zip(args.method, row, strict=True))
-            print(f"{name:14} {done:18}", *told, flush=True)
-    for done, rows in found.items():
-        told = (f"{a:.2f} ({b:.2f})" for a, b in np.mean(rows, axis=0))
-        print(f"mean           {done:18}", *told)
-    return 0
+    return compare(args.scenes or SCENES, pairs, scored, args.method)
 
 
 if __name__ == "__main__":

@@ -42,8 +42,6 @@ log = logging.getLogger(__name__)
 #: Edge of a window, HSI pixels, and windows that are enough; fewest pixels that can tell what is
 #: usual, and about as many as are asked.
 EDGE, ENOUGH, LEAST, MOST = 64, 9, 100, 8192
-#: Share of what a pixel sees of the MSI for it to tell what is usual.
-WHOLE = 0.99
 #: Principal components of the HSI that explain the MSI, beside as many as that has bands.
 MORE = 4
 #: Share of the pixels that are taken to agree, and rounds until they are found.
@@ -228,8 +226,7 @@ def reconciled_again(pair: Pair, statistics: SceneStatistics) -> Pair:
     """The same with a PSF that was measured on what agrees; only if that is another one."""
     if pair.whole is None:
         return pair
-    plain = resampled_hsi(pair)
-    before = pair.hsi if plain is None else plain.source
+    before = OwnPixels.of(pair).source
     same = all(map(np.array_equal, before.kernels, kernels_of(statistics.degradation)))
     if same:
         return pair
@@ -249,14 +246,13 @@ def _looked_at(pair: Pair, statistics: SceneStatistics) -> Pair:
     expectation = Expectation.of(msi, hsi)
     if not expectation.is_needed(msi, hsi):
         return given
-    plain = resampled_hsi(given)
-    source = given.hsi if plain is None else plain.source
-    agreeing = AgreeingSource(source, given.msi, own, kernels, good, expectation)
+    agreeing = AgreeingSource(own.source, given.msi, own, kernels, good, expectation)
     missing = _missing(agreeing)
     if missing > MANY:
         log.warning(TOO_MANY)
     if not FEW <= missing <= MANY:
         return given
+    plain = resampled_hsi(given)
     if plain is None:
         return replace(given, hsi=agreeing, whole=given.hsi)
     return replace(given, hsi=replace(plain, source=agreeing), whole=plain)
@@ -277,9 +273,7 @@ def _samples(
     found = []
     step = -(-min(math.prod(own.shape), ENOUGH * EDGE**2) // MOST)
     for window in _windows(own):
-        seen = own.see(pair.msi, *window, kernels, least=WHOLE)
-        both = np.concatenate([seen, own.read(*window)[good]])
-        found.append(both[:, np.isfinite(both).all(axis=0)][:, ::step])
+        found.append(own.samples(pair.msi, window, kernels, good)[:, ::step])
     both = np.concatenate(found, axis=1).astype(np.float64)
     return both[: pair.n_msi], both[pair.n_msi :]
 

@@ -62,12 +62,12 @@ class DenoisedSource(Altered):
     back: np.ndarray
 
     def _inside(self, rows: slice, cols: slice) -> np.ndarray:
-        ratio, (height, width) = self.degradation.ratio, self.shape[1:]
+        ratio = self.degradation.ratio
         cells = (
             slice(rows.start // ratio, -(-rows.stop // ratio)),
             slice(cols.start // ratio, -(-cols.stop // ratio)),
         )
-        around, _ = grow(cells, reach(self.degradation), (height // ratio, width // ratio))
+        around, _ = self._grown(cells)
         grown = finer(around, ratio)
         image = self.source.read(*grown)
         noise = self._noise(self._filled(image, around))
@@ -78,11 +78,16 @@ class DenoisedSource(Altered):
         """The image of some coarse pixels without gaps, whatever window it is read for."""
         if np.isfinite(image).all():
             return image
-        ratio, (height, width) = self.degradation.ratio, self.shape[1:]
+        ratio = self.degradation.ratio
         # What fills a gap may lie as far beyond the window as the pixels that look at it within.
-        wider, inner = grow(cells, reach(self.degradation), (height // ratio, width // ratio))
+        wider, inner = self._grown(cells)
         filled = fill_invalid(self.source.read(*finer(wider, ratio)))[0]
         return filled[:, *finer(inner, ratio)].copy()
+
+    def _grown(self, cells: Window) -> tuple[Window, Window]:
+        """Coarse pixels with all that decide what is noise in them, and where they lie in that."""
+        height, width = (n // self.degradation.ratio for n in self.shape[1:])
+        return grow(cells, reach(self.degradation), (height, width))
 
     def _noise(self, image: np.ndarray) -> np.ndarray:
         """What of an image ``(s, y, x)`` is taken for noise."""

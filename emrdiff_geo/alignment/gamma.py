@@ -17,6 +17,7 @@ from scipy import ndimage
 from ..degradation.degrade import PSFS, Degradation
 from ..grids.pair import Pair
 from ..grids.sources import Altered
+from ..grids.windows import finer
 from ..scene.statistics import SceneStatistics
 from ..system.threads import one_blas_thread
 from .optics import PIXELS, named_psf, principal_axes
@@ -117,7 +118,7 @@ def _window(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     """MSI of a window, HSI pixels ``(h, w)`` of which both images show all, and the HSI's axes."""
     hsi = pair.hsi.read(rows, cols)[good]
-    msi = pair.msi.read(*(slice(s.start * pair.ratio, s.stop * pair.ratio) for s in (rows, cols)))
+    msi = pair.msi.read(*finer((rows, cols), pair.ratio))
     seen = np.isfinite(msi).all(axis=0)
     cells = seen.reshape(hsi.shape[1], pair.ratio, hsi.shape[2], pair.ratio).all(axis=(1, 3))
     whole = ndimage.binary_erosion(cells, np.ones((2 * REACH + 1,) * 2))

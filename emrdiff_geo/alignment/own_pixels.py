@@ -19,7 +19,7 @@ from ..degradation.degrade import Degradation
 from ..grids.pair import Pair
 from ..grids.resample import PixelMap
 from ..grids.sources import ResampledSource, Source, Windowed
-from ..grids.windows import Window
+from ..grids.windows import Window, within
 from ..scene.moments import Moments
 from ..scene.statistics import SceneStatistics
 from ..system.threads import one_blas_thread
@@ -94,13 +94,21 @@ class OwnPixels:
             return seen_on_mesh(image, y[:, 0], x[0], kernels, least)
         return seen_of(image, y.ravel(), x.ravel(), kernels, least).reshape(-1, *y.shape)
 
+    def samples(
+        self, image: Source, window: Window, kernels: Kernels, good: np.ndarray
+    ) -> np.ndarray:
+        """What pixels see of an image, and what they show in good bands, ``(s + L, n)``.
+
+        Only of those that see `WHOLE` of it and have data.
+        """
+        seen = self.see(image, *window, kernels, least=WHOLE)
+        both = np.concatenate([seen, self.read(*window)[good]])
+        return both[:, np.isfinite(both).all(axis=0)]
+
     def counted(self, window: Window) -> Window:
         """A window of the source, counted from the first of these pixels."""
-        rows, cols = (
-            slice(s.start - first, s.stop - first)
-            for s, first in zip(window, self.first, strict=True)
-        )
-        return rows, cols
+        top, left = self.first
+        return within(window, (slice(top, None), slice(left, None)))
 
     @property
     def _parallel(self) -> bool:
@@ -246,7 +254,7 @@ def guided(pair: Pair, degradation: Degradation, good: np.ndarray) -> Pair:
         return pair
     own, kernels = OwnPixels.of(pair), kernels_of(degradation)
     windows = itertools.islice(scattered_windows(own.shape, EDGE), ENOUGH)
-    moments = reduce(Moments.merge, (_moments(pair, own, kernels, good, *at) for at in windows))
+    moments = reduce(Moments.merge, (_moments(pair, own, kernels, good, at) for at in windows))
     noise = np.zeros((pair.n_msi, pair.n_msi))
     known = SceneStatistics(degradation, good, moments, pair.n_msi, 0.0, (0.0, 0.0), noise)
     slopes = np.zeros((pair.n_hsi, pair.n_msi), np.float32)
@@ -256,12 +264,10 @@ def guided(pair: Pair, degradation: Degradation, good: np.ndarray) -> Pair:
 
 @one_blas_thread()
 def _moments(
-    pair: Pair, own: OwnPixels, kernels: Kernels, good: np.ndarray, rows: slice, cols: slice
+    pair: Pair, own: OwnPixels, kernels: Kernels, good: np.ndarray, window: Window
 ) -> Moments:
     """Joint moments of what a window's own pixels see of the MSI, and of themselves."""
-    seen = own.see(pair.msi, rows, cols, kernels, least=WHOLE)
-    both = np.concatenate([seen, own.read(rows, cols)[good]])
-    return Moments.of(both[:, np.isfinite(both).all(axis=0)])
+    return Moments.of(own.samples(pair.msi, window, kernels, good))
 
 
 def interpolated(image: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:

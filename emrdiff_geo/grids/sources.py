@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -68,13 +69,13 @@ def _without_fill(values: np.ndarray) -> np.ndarray:
     return values
 
 
-class Windowed:
+class Windowed(ABC):
     """A source that reads any window by reading what of it lies within the raster: `_inside`."""
 
     @property
+    @abstractmethod
     def shape(self) -> tuple[int, int, int]:
         """Bands, rows and columns."""
-        raise NotImplementedError
 
     def read(self, rows: slice, cols: slice) -> np.ndarray:
         """Read a window, see `Source.read`."""
@@ -91,9 +92,9 @@ class Windowed:
             out[:, top - r0 : bottom - r0, left - c0 : right - c0] = part
         return out
 
+    @abstractmethod
     def _inside(self, rows: slice, cols: slice) -> np.ndarray:
         """Read a window that lies within the raster and is not empty."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ from scipy import ndimage
 
 from ..degradation.degrade import Degradation
 from ..errors import InputError
-from ..grids.windows import Window, blocks, grow
+from ..grids.windows import Window, blocks, finer, grow
 from .edge import edge_magnitude
 from .hsi_noise import band_noise, signal_filter
 from .moments import BlockSums, Moments
@@ -201,10 +201,6 @@ class SceneStatistics:
         return float(max(2 * np.sqrt(power.mean()), np.finfo(np.float32).tiny))
 
 
-def _fine(span: slice, ratio: int) -> slice:
-    return slice(span.start * ratio, span.stop * ratio)
-
-
 def scene_statistics(
     read_hsi: Read,
     read_msi: Read,
@@ -323,11 +319,10 @@ def degraded_block(
 
     The noise is sampled in every `step`-th cell along each axis.
     """
-    around, (inner_rows, inner_cols) = grow((rows, cols), degradation.reach, lr_shape)
-    grown_rows, grown_cols = around
+    around, inner = grow((rows, cols), degradation.reach, lr_shape)
     r = degradation.ratio
-    msi, valid = fill_invalid(read_msi(_fine(grown_rows, r), _fine(grown_cols, r)))
-    lr = degradation.down(msi)[:, inner_rows, inner_cols]
+    msi, valid = fill_invalid(read_msi(*finer(around, r)))
+    lr = degradation.down(msi)[:, *inner]
     # An edge next to nodata is an edge of the filling, not of the scene.
     sound = ndimage.binary_erosion(valid, np.ones((3, 3)), border_value=1)
     magnitude = edge_magnitude(msi)[sound]
@@ -335,9 +330,9 @@ def degraded_block(
     cells = valid.reshape(valid.shape[0] // r, r, valid.shape[1] // r, r).all(axis=(1, 3))
     if not valid.all():
         cells &= degradation.down(valid.astype(np.float32)) > SEEN
-    own = _fine(inner_rows, r), _fine(inner_cols, r)
+    own = finer(inner, r)
     noise = cell_covariances(msi[:, *own], valid[own], (rows.start * r, cols.start * r), step)
-    return lr, cells[inner_rows, inner_cols], edges, noise
+    return lr, cells[inner], edges, noise
 
 
 def pair_statistics(

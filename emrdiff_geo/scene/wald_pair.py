@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..grids.windows import finer
 from .statistics import SceneStatistics
 
 
@@ -34,7 +35,7 @@ def central_part(pair: WaldPair, valid: np.ndarray, largest: int) -> tuple[WaldP
     """
     r = pair.statistics.ratio
     coarse = tuple(central(n, max(largest // r, 1)) for n in pair.lr.shape[1:])
-    fine = tuple(slice(s.start * r, s.stop * r) for s in coarse)
+    fine = finer(coarse, r)
     part = WaldPair(
         pair.lr[:, *coarse], pair.hr[:, *fine], pair.reference[:, *fine], pair.statistics
     )
