@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 from scenes import reference_cube, simulated
+from scipy import ndimage
 
 from emrdiff_geo.degradation.degrade import Degradation
 from emrdiff_geo.methods import MethodOptions, Place, get_method
 from emrdiff_geo.methods._colours import FEATURES, WIDTH, Colours
-from emrdiff_geo.methods._posterior import STEP, WINDOW, Process, least_nugget
+from emrdiff_geo.methods._posterior import MISPLACED, STEP, WINDOW, Process, least_nugget
 from emrdiff_geo.methods.gaussian_process import posterior_deviation
 from emrdiff_geo.scene.statistics import pair_statistics
 
@@ -82,27 +83,32 @@ def test_it_agrees_with_the_hsi():
 
 
 def test_a_shift_that_nothing_corrects_is_not_taken_for_structure(monkeypatch):
-    cube = reference_cube(128, 128, 24)
+    # What varies within an HSI pixel has no derivative there.
+    cube = ndimage.gaussian_filter(reference_cube(128, 128, 24), (0, 6, 6))
     lr, hr, statistics = simulated(cube, 4)
     wanted, shifted = (np.roll(image, 1, axis=2) for image in (cube, hr))
     apart = pair_statistics(lr, shifted, statistics.degradation, None, None)
     process = rmse(fused(lr, shifted, apart), wanted)
-    assert process < 1.02 * rmse(fused(lr, shifted, apart, "regression"), wanted)
-    monkeypatch.setattr(
-        "emrdiff_geo.methods._posterior.least_nugget", lambda left, _: np.zeros(len(left))
-    )
-    assert process < 0.99 * rmse(fused(lr, shifted, apart), wanted)
+    monkeypatch.setattr("emrdiff_geo.methods._posterior.MISPLACED", 0)
+    assert process < 0.9 * rmse(fused(lr, shifted, apart), wanted)
 
 
-def test_other_light_is_no_noise_and_noise_is_none_of_light():
+def test_misplaced_pixels_are_noise_and_what_else_the_images_differ_by_is_none():
     rng = np.random.default_rng(0)
     bands = rng.standard_normal((3, 144))
+    changes = rng.standard_normal((3, 2, 144))
     light = np.array([[0.5, 0, 0], [0, -2, 1]]) @ bands + np.array([[3], [0]])
-    assert least_nugget(light, bands) == pytest.approx(0, abs=1e-20)
-    noise = rng.standard_normal((2, 144)) * np.array([[1], [0.1]])
-    assert least_nugget(light + noise, bands) == pytest.approx([1, 0.01], rel=0.3)
+    assert least_nugget(light, changes, bands) == pytest.approx(0, abs=1e-20)
+    texture = rng.standard_normal((2, 144))
+    assert (least_nugget(texture, changes, bands) < 0.1).all()
+    moved = 0.3 * changes[0] - 0.1 * changes[1]
+    expected = MISPLACED * np.square(moved).mean(axis=1)
+    assert least_nugget(moved, changes, bands) == pytest.approx(expected, rel=0.1)
+    # A component that does not disagree, and images that do not, have none.
+    assert least_nugget(0 * moved, changes, bands) == pytest.approx(0, abs=1e-20)
     # With fewer pixels than there are bands nothing is left.
-    assert least_nugget(noise[:, :2], bands[:, :2]) == pytest.approx(0, abs=1e-20)
+    few = least_nugget(texture[:, :2], changes[..., :2], bands[:, :2])
+    assert few == pytest.approx(0, abs=1e-20)
 
 
 def test_other_light_is_followed(monkeypatch):
@@ -113,7 +119,8 @@ def test_other_light_is_followed(monkeypatch):
     other = pair_statistics(lr, lit, statistics.degradation, None, None)
     followed = rmse(fused(lr, lit, other), cube)
     monkeypatch.setattr(
-        "emrdiff_geo.methods._posterior.least_nugget", lambda left, _: np.square(left).mean(axis=1)
+        "emrdiff_geo.methods._posterior.least_nugget",
+        lambda left, *_: np.square(left).mean(axis=1),
     )
     assert followed < 0.8 * rmse(fused(lr, lit, other), cube)
 
@@ -172,7 +179,7 @@ def test_the_deviation_tells_where_colours_are_new():
     np.testing.assert_allclose(
         posterior_deviation(100 * lr, hr, scaled, (0, 0)),
         100 * posterior_deviation(lr, hr, plain, (0, 0)),
-        rtol=1e-2,
+        rtol=3e-2,
     )
 
 

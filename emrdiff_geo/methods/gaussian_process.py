@@ -10,8 +10,8 @@ pixels, made locally linear in the MSI since these are mixtures too (`_guided`),
 after back-projection.
 
 How much of an LR pixel the process need not explain, the nugget, is found in every window
-(`_posterior`) and for every spectral component by the likelihood, and is no less than what the two
-images disagree about. Nothing is learned beforehand.
+(`_posterior`) and for every spectral component by the likelihood, and is no less than what
+misplaced pixels make the two images differ by. Nothing is learned beforehand.
 """
 
 from __future__ import annotations
