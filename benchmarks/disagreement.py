@@ -4,7 +4,8 @@
 
 The scenes, in ../shared/data, are of the training or were held out for decisions; none is one of
 the validation. Pairs at ratio 4, whose HSI is degraded by the default PSF and whose MSI is then
-changed; fused with all defaults, so that the PSF is measured on what is left. A line for each scene
+changed; fused with all defaults, so that the PSF is measured on what is left. The distortions are
+smooth, of so many MSI pixels RMS, and the truth is distorted with the MSI. A line for each scene
 and change: PSNR in dB of every method as it is, and in brackets with --no-normalise.
 """
 
@@ -48,23 +49,24 @@ def field(rng: np.random.Generator, shape: tuple[int, ...], width: float) -> np.
 
 
 def changed(cube: np.ndarray, response: np.ndarray, nm: np.ndarray) -> Iterator[tuple]:
-    """MSI ``(s, y, x)`` of a cube, each with what was done to it."""
+    """What was done to the MSI ``(s, y, x)`` of a cube, the MSI, and what it is an image of."""
     shape, rng = cube.shape[1:], np.random.default_rng(1)
     msi = np.tensordot(response, cube, axes=1).astype(np.float32)
-    yield "nothing", msi
-    yield "gamma 0.8", msi.max() * (np.maximum(msi, 0) / msi.max()) ** 0.8
-    yield "haze 10 %", msi * (1 + 0.1 * field(rng, shape, 30))
+    yield "nothing", msi, cube
+    yield "gamma 0.8", msi.max() * (np.maximum(msi, 0) / msi.max()) ** 0.8, cube
+    yield "haze 10 %", msi * (1 + 0.1 * field(rng, shape, 30)), cube
     patches = field(rng, shape, 6) > 1.3
-    yield "changes 30 %", msi * np.where(patches, 1 + 0.3 * field(rng, shape, 6), 1)
-    rows, cols = np.mgrid[: shape[0], : shape[1]]
-    places = [at + field(rng, shape, 25) for at in (rows, cols)]
-    moved = [ndimage.map_coordinates(band, places, order=3, mode="reflect") for band in msi]
-    yield "distorted 1 pixel", np.stack(moved)
+    yield "changes 30 %", msi * np.where(patches, 1 + 0.3 * field(rng, shape, 6), 1), cube
+    off = np.stack([field(rng, shape, 25) for _ in shape])
+    for size in (0.25, 0.5, 1):
+        places = np.mgrid[: shape[0], : shape[1]] + size * off
+        moved = [ndimage.map_coordinates(band, places, order=3, mode="reflect") for band in cube]
+        yield f"distorted {size}", np.tensordot(response, moved, axes=1), np.stack(moved)
     waves = np.stack([np.sin(nm / 200 + k) for k in range(3)], axis=1)
     light = np.tensordot(waves, np.stack([field(rng, shape, 20) for _ in waves.T]), axes=1)
-    yield "another sun 10 %", np.tensordot(response, cube * (1 + 0.1 * light), axes=1)
+    yield "another sun 10 %", np.tensordot(response, cube * (1 + 0.1 * light), axes=1), cube
     spread = 0.05 * msi.std(axis=(1, 2))[:, None, None]
-    yield "noise 5 %", msi + spread * rng.standard_normal(msi.shape)
+    yield "noise 5 %", msi + spread * rng.standard_normal(msi.shape), cube
 
 
 def opened(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -87,8 +89,8 @@ def as_pair(cube: np.ndarray, msi: np.ndarray, nm: np.ndarray) -> tuple[xr.DataA
 def pairs(name: str) -> Iterator[tuple[str, xr.DataArray, xr.DataArray, np.ndarray]]:
     """Pairs of a scene: what was done, HSI, MSI, reference."""
     cube, response, nm = opened(name)
-    for done, msi in changed(cube, response, nm):
-        yield done, *as_pair(cube, msi, nm), cube
+    for done, msi, truth in changed(cube, response, nm):
+        yield done, *as_pair(cube, msi, nm), truth
 
 
 def scored(hsi: xr.DataArray, msi: xr.DataArray, cube: np.ndarray, **options: object) -> float:

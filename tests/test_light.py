@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from scenes import pair
 
-from emrdiff_geo.alignment.light import CELL, CELLS, LARGEST, LitSource, cell_edge, measure_gains
+from emrdiff_geo.alignment.cells import CELL, CELLS, cell_edge
+from emrdiff_geo.alignment.light import LARGEST, LitSource, measure_gains
 from emrdiff_geo.alignment.measuring import measure_pair
 from emrdiff_geo.fusion import fuse
 from emrdiff_geo.grids.pair import pair_scenes
@@ -93,7 +94,7 @@ def test_large_cells_lie_across_blocks(monkeypatch):
     hsi, msi, _ = pair(300, 548, RATIO)
     scene = pair_scenes(hsi, msi.assign(image=msi["image"] * haze(300, 548)))
     statistics = measure_pair(scene, psf="gaussian", normalise=False)[1].statistics
-    monkeypatch.setattr("emrdiff_geo.alignment.light.CELLS", 100)
+    monkeypatch.setattr("emrdiff_geo.alignment.cells.CELLS", 100)
     assert cell_edge(scene.lr_shape) == 12
     found = measure_gains(scene, statistics)
     assert found.shape == (4, 7, 12)
@@ -103,7 +104,7 @@ def test_large_cells_lie_across_blocks(monkeypatch):
 
 
 def test_large_cells_take_the_light_out_too(monkeypatch):
-    monkeypatch.setattr("emrdiff_geo.alignment.light.CELLS", 40)
+    monkeypatch.setattr("emrdiff_geo.alignment.cells.CELLS", 40)
     hsi, hazy, clear, _ = other_light(haze())
     lit, _ = measure_pair(pair_scenes(hsi, hazy), psf="gaussian")
     assert lit.msi.gains.shape == (4, 6, 6)

@@ -29,11 +29,11 @@ from scipy import ndimage
 from scipy.stats import rankdata
 
 from ..grids.pair import Pair
-from ..grids.sources import Altered, Source
+from ..grids.sources import Altered, ResampledSource, Source
 from ..grids.windows import Window, blocks, grow
 from ..scene.statistics import SceneStatistics
 from ..system.threads import one_blas_thread
-from .own_pixels import OwnPixels, resampled_hsi
+from .own_pixels import OwnPixels, plain_hsi
 from .seen import Kernels, kernels_of
 from .shift import scattered_windows
 
@@ -223,12 +223,12 @@ def reconciled(pair: Pair, statistics: SceneStatistics) -> Pair:
 
 
 def reconciled_again(pair: Pair, statistics: SceneStatistics) -> Pair:
-    """The same with a PSF that was measured on what agrees; only if that is another one."""
+    """The same by what was measured on what agrees, if the PSF or the pixels' places are others."""
     if pair.whole is None:
         return pair
     before = OwnPixels.of(pair).source
     same = all(map(np.array_equal, before.kernels, kernels_of(statistics.degradation)))
-    if same:
+    if same and before.own.moved is pair.moved:
         return pair
     found = _looked_at(pair, statistics)
     if found.whole is not None:
@@ -252,8 +252,8 @@ def _looked_at(pair: Pair, statistics: SceneStatistics) -> Pair:
         log.warning(TOO_MANY)
     if not FEW <= missing <= MANY:
         return given
-    plain = resampled_hsi(given)
-    if plain is None:
+    plain = plain_hsi(given)
+    if not isinstance(plain, ResampledSource):
         return replace(given, hsi=agreeing, whole=given.hsi)
     return replace(given, hsi=replace(plain, source=agreeing), whole=plain)
 

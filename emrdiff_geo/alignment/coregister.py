@@ -128,7 +128,8 @@ def _judged(shift: Shift | None, coregister: bool, force: bool) -> tuple[int, st
     if shift.varies:
         return logging.WARNING, (
             f"The HSI lies {shift}, and the windows disagree too much for one shift: if the images "
-            "are distorted against each other, correct that first, for example with AROSICS."
+            "are distorted against each other by more than half an HSI pixel, correct that first, "
+            "for example with AROSICS."
         )
     if not shift.reliable:
         return doubtful, f"The HSI seems to lie {shift}, measured in too few windows to be sure."

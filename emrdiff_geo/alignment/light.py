@@ -13,7 +13,6 @@ No band of the HSI is touched: its radiometry is the result's.
 from __future__ import annotations
 
 import logging
-import math
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -26,18 +25,10 @@ from ..grids.windows import Window, blocks
 from ..scene.nodata import fill_invalid
 from ..scene.statistics import BLOCK, Over, SceneStatistics, degraded_block
 from ..system.threads import one_blas_thread
+from .cells import cell_counts, cell_edge, cells_of, summed
 
 log = logging.getLogger(__name__)
 
-#: Edge of a cell, HSI pixels. On five scenes with haze or another sun (gains of 10 %, widths of 5
-#: to 8 HSI pixels) 2, 3, 4 and 6 gained 2.0, 2.0, 2.1 and 1.8 dB; with patches that changed (30 %,
-#: 1.5 HSI pixels) they changed the process by 0.2, -0.1, -0.1 and -0.1 dB, with noise by -0.06,
-#: -0.01, 0.00 and -0.01 dB. Means of the MSI's own pixels, not of what the HSI's PSF makes of them,
-#: lose 0.5 dB where the images agree. A second round gains 0.5 dB and loses 0.1 dB with changes.
-CELL = 4
-#: Most cells of a scene, those of 1024 x 1024 HSI pixels: in larger ones cells are larger, since
-#: all of their gains go with the run to whatever computes its tiles.
-CELLS = 65536
 #: What is added to both sides of the quotient, relative to the band's mean: dark cells tell little.
 DARK = 0.02
 #: Least mean of a band of which a gain makes sense, relative to its standard deviation.
@@ -114,27 +105,23 @@ def in_same_light(pair: Pair, statistics: SceneStatistics, over: Over = map) -> 
     return replace(pair, msi=lit, notes=(*pair.notes, note))
 
 
-def cell_edge(lr_shape: tuple[int, int]) -> int:
-    """Edge of a scene's cells in HSI pixels: a multiple of `CELL`."""
-    edge = CELL
-    while math.prod(-(-n // edge) for n in lr_shape) > CELLS:
-        edge += CELL
-    return edge
-
-
 def measure_gains(pair: Pair, statistics: SceneStatistics, over: Over = map) -> np.ndarray:
-    """Gains ``(s, n, m)`` float32 of cells of `cell_edge` HSI pixels a side."""
+    """Gains ``(s, n, m)`` float32 of cells of `cell_edge` HSI pixels a side.
+
+    They are of what the HSI's PSF makes of the MSI; means of its own pixels lose 0.5 dB where the
+    images agree. A second round gains 0.5 dB on scenes with haze or another sun and loses 0.1 dB
+    with patches that changed.
+    """
     edge = cell_edge(pair.lr_shape)
-    height, width = (-(-n // edge) for n in pair.lr_shape)
-    sums = np.zeros((2, pair.n_msi, height, width))
-    counts = np.zeros((height, width))
+    shape = cell_counts(pair.lr_shape, edge)
+    sums, counts = np.zeros((2, pair.n_msi, *shape)), np.zeros(shape)
     places = list(blocks(pair.lr_shape, BLOCK))
     measure = partial(_cells, pair, _Expectation.of(statistics), edge)
     # A cell may lie in several blocks; their order is the same for every scheduler.
     for block, (of_both, of_pixels) in zip(places, over(measure, places), strict=True):
-        rows, cols = (slice(s.start // edge, -(-s.stop // edge)) for s in block)
-        sums[:, :, rows, cols] += of_both
-        counts[rows, cols] += of_pixels
+        cells = cells_of(block, edge)
+        sums[:, :, *cells] += of_both
+        counts[cells] += of_pixels
     sums += DARK * np.abs(statistics.msi_mean)[:, None, None] * np.maximum(counts, 1)
     expected, seen = sums
     contrast = np.sqrt(np.diag(statistics.msi_covariance))
@@ -173,13 +160,4 @@ def _cells(
     valid &= np.isfinite(hsi).all(axis=0)
     expected = np.tensordot(known.response, hsi, axes=1) + known.offset
     values = np.stack([np.maximum(expected, 0), seen])
-    return _summed(np.where(valid, values, 0), edge, block), _summed(valid, edge, block)
-
-
-def _summed(values: np.ndarray, edge: int, block: Window) -> np.ndarray:
-    """Sums ``(..., n, m)`` over the parts of cells in a block ``(..., h, w)``."""
-    rows, cols = (
-        [max(i, s.start) - s.start for i in range(s.start // edge * edge, s.stop, edge)]
-        for s in block
-    )
-    return np.add.reduceat(np.add.reduceat(values.astype(np.float64), rows, axis=-2), cols, axis=-1)
+    return summed(np.where(valid, values, 0), edge, block), summed(valid, edge, block)

@@ -7,7 +7,7 @@ order decides nothing: results come back in the order of the blocks.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -28,11 +28,18 @@ from .gamma import made_linear
 from .light import in_same_light
 from .optics import AUTO, describe, resolve_psf
 from .own_pixels import guided
+from .placing import placed, placed_again
 from .witness import Witness
 
 log = logging.getLogger(__name__)
 
-_Seen = dict[tuple[int, ...], bytes]
+#: How often the displacement of the HSI's pixels is measured on what the last one left: every round
+#: takes away about half of that.
+ROUNDS = 5
+
+_Digests = dict[tuple[int, ...], bytes]
+#: What changes a pair by what was measured of it, or returns it as it is.
+Change = Callable[[Pair, SceneStatistics], Pair]
 T = TypeVar("T")
 
 
@@ -51,13 +58,40 @@ class Measured:
     pixels: tuple[str, str]
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """A pair with how its pixels see each other, and what was measured of it."""
+
+    pair: Pair
+    optics: Degradation
+    statistics: SceneStatistics
+    msi_digest: str
+
+    @classmethod
+    def of(cls, pair: Pair, psf: str, good: np.ndarray, over: Over) -> _Seen:
+        """Measure a pair, its HSI guided by the MSI where it has to be."""
+        optics = resolve_psf(pair, psf)
+        pair = guided(pair, optics, good)
+        return cls(pair, optics, *measure_scene(pair, optics, good, over))
+
+    def after(self, change: Change, psf: str, over: Over, times: int = 1) -> _Seen:
+        """The same once the pair was changed, as often as there is something to change."""
+        seen = self
+        for _ in range(times):
+            changed = change(seen.pair, seen.statistics)
+            if changed is seen.pair:
+                break
+            seen = seen.of(changed, psf, seen.statistics.good, over)
+        return seen
+
+
 def measure_pair(
     pair: Pair, *, psf: str = AUTO, normalise: bool = True, over: Over = map
 ) -> tuple[Pair, Measured]:
-    """Measure a pair: its optics, its statistics, and whether both images show the same light.
+    """Measure a pair: its optics, its statistics, and what its two images disagree about.
 
-    Reads the MSI once and the HSI twice, and both once more after each change of the MSI, and to
-    look at the light where the two disagree.
+    Reads the MSI once and the HSI twice; where the two disagree, both once more to look at the
+    light and twice to look for displacements; and both again after each change.
 
     Parameters
     ----------
@@ -65,9 +99,10 @@ def measure_pair(
     psf : str
         PSF between the grids, see `resolve_psf`.
     normalise : bool
-        Whether to make the MSI linear, see `gamma`, to set aside what the two contradict each other
-        in, see `contradiction`, and to bring it to the light of the HSI, see `light`, where they
-        disagree; and to filter its noise, see `denoise`, where there is much.
+        Whether, where the images disagree, to make the MSI linear, see `gamma`, to set aside what
+        the two contradict each other in, see `contradiction`, to take the HSI's pixels where they
+        lie, see `placing`, and to bring the MSI to the light of the HSI, see `light`; and to filter
+        its noise, see `denoise`, where there is much.
     over : callable
         Where it is done, see `statistics.Over`.
 
@@ -84,21 +119,24 @@ def measure_pair(
     InputError
         If there is no such PSF; if there are no bands, or no pixels, to measure.
     """
-    optics = resolve_psf(pair, psf)
     good, hsi_digest = usable_bands(pair, over)
-    pair = guided(pair, optics, good)
-    statistics, msi_digest = measure_scene(pair, optics, good, over)
-    lit = partial(in_same_light, over=over)
-    changes = made_linear, reconciled, reconciled_again, lit, denoised
-    for change in changes if normalise else ():
-        changed = change(pair, statistics)
-        if changed is not pair:
-            optics = resolve_psf(changed, psf)
-            pair = guided(changed, optics, good)
-            statistics, _ = measure_scene(pair, optics, good, over)
+    seen = _Seen.of(pair, psf, good, over)
+    msi_digest = seen.msi_digest
+    if normalise:
+        put, put_again = partial(placed, over=over), partial(placed_again, over=over)
+        lit = partial(in_same_light, over=over)
+        for change in made_linear, reconciled, put, reconciled_again, lit, put_again, denoised:
+            seen = seen.after(change, psf, over, ROUNDS if change in (put, put_again) else 1)
     if psf == AUTO:
-        log.info("PSF between the images: %s.", describe(optics, pair.scale))
-    return pair, Measured(statistics, (hsi_digest, msi_digest))
+        log.info("PSF between the images: %s.", describe(seen.optics, pair.scale))
+    return seen.pair, Measured(seen.statistics, (hsi_digest, msi_digest))
+
+
+def located(pair: Pair, psf: str = AUTO) -> tuple[Pair, Degradation]:
+    """A pair with its HSI's pixels where they lie, see `placing`, and their PSF."""
+    good, _ = usable_bands(pair)
+    seen = _Seen.of(pair, psf, good, map).after(placed, psf, map, ROUNDS)
+    return seen.pair, seen.optics
 
 
 def usable_bands(pair: Pair, over: Over = map) -> tuple[np.ndarray, str]:
@@ -113,7 +151,7 @@ def usable_bands(pair: Pair, over: Over = map) -> tuple[np.ndarray, str]:
     return good, hsi.digest
 
 
-def _counted(pair: Pair, block: Window) -> tuple[Extent, _Seen]:
+def _counted(pair: Pair, block: Window) -> tuple[Extent, _Digests]:
     """What a block of the HSI has of every band, and digests of its pixels."""
     hsi = Witness(pair.hsi.read)
     return Extent.of(hsi(*block)), hsi.seen
@@ -146,7 +184,7 @@ def measure_scene(
     return concluded(_heard(msi, watched), *known), msi.digest
 
 
-def _heard(witness: Witness, blocks: Iterable[tuple[T, _Seen]]) -> Iterator[T]:
+def _heard(witness: Witness, blocks: Iterable[tuple[T, _Digests]]) -> Iterator[T]:
     """What was found in blocks, while a witness hears what pixels they had."""
     for found, seen in blocks:
         witness.hear(seen)
@@ -156,7 +194,7 @@ def _heard(witness: Witness, blocks: Iterable[tuple[T, _Seen]]) -> Iterator[T]:
 @one_blas_thread()
 def _watched(
     pair: Pair, degradation: Degradation, good: np.ndarray, block: Window
-) -> tuple[BlockSums, _Seen]:
+) -> tuple[BlockSums, _Digests]:
     """Sums of a block, and digests of the MSI's pixels that went into them."""
     msi = Witness(pair.msi.read)
     return block_sums(pair.hsi.read, msi, pair.lr_shape, degradation, good, block), msi.seen

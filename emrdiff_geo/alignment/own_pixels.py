@@ -16,6 +16,7 @@ from affine import Affine
 from scipy import sparse
 
 from ..degradation.degrade import Degradation
+from ..grids.displacement import Displacement
 from ..grids.pair import Pair
 from ..grids.resample import PixelMap
 from ..grids.sources import ResampledSource, Source, Windowed
@@ -48,28 +49,34 @@ class OwnPixels:
         Rows and columns.
     ratio : int
         Of the pair: its fine pixels are the unit of length.
-    onto : PixelMap or None
-        To pixels of the frame; None where they nest.
+    onto, back : PixelMap or None
+        To pixels of the frame and from them; None where they nest.
+    moved : Displacement or None
+        How far off they lie from there.
     """
 
     source: Source
     first: tuple[int, int]
     shape: tuple[int, int]
     ratio: int
-    onto: PixelMap | None
+    onto: PixelMap | None = None
+    back: PixelMap | None = None
+    moved: Displacement | None = None
 
     @classmethod
     def of(cls, pair: Pair) -> OwnPixels:
         """Those of a pair."""
-        hsi, frame = resampled_hsi(pair), pair.hr_geobox
-        if hsi is None or frame is None:
-            return cls(pair.hsi, (0, 0), pair.lr_shape, pair.ratio, None)
-        x, y = PixelMap.between(frame, hsi.source_geobox).outline()
+        hsi, frame = plain_hsi(pair), pair.hr_geobox
+        if not isinstance(hsi, ResampledSource) or frame is None:
+            return cls(hsi, (0, 0), pair.lr_shape, pair.ratio, moved=pair.moved)
+        back = PixelMap.between(frame, hsi.source_geobox)
+        x, y = back.outline()
         height, width = hsi.source.shape[1:]
         top, bottom = _whole(y, height)
         left, right = _whole(x, width)
         onto = PixelMap.between(hsi.source_geobox, frame)
-        return cls(hsi.source, (top, left), (bottom - top, right - left), pair.ratio, onto)
+        shape = bottom - top, right - left
+        return cls(hsi.source, (top, left), shape, pair.ratio, onto, back, pair.moved)
 
     def read(self, rows: slice, cols: slice) -> np.ndarray:
         """Read a window ``(L, h, w)``, see `Source.read`."""
@@ -81,9 +88,20 @@ class OwnPixels:
         y, x = (np.arange(s.start, s.stop) + 0.5 for s in (rows, cols))
         y, x = np.meshgrid(y, x, indexing="ij")
         if self.onto is None:
-            return y * self.ratio, x * self.ratio
-        u, v = self.onto(x, y)
-        return v, u
+            y, x = y * self.ratio, x * self.ratio
+        else:
+            x, y = self.onto(x, y)
+        return (y, x) if self.moved is None else self.moved.moved(y, x)
+
+    def under(self, y: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and columns, counted from the first pixel, that see points of the frame."""
+        if self.moved is not None:
+            y, x = self.moved.origin(y, x)
+        if self.back is None:
+            y, x = y / self.ratio, x / self.ratio
+        else:
+            x, y = self.back(x, y)
+        return y - self.first[0], x - self.first[1]
 
     def see(
         self, image: Source, rows: slice, cols: slice, kernels: Kernels, least: float = SEEN
@@ -113,6 +131,8 @@ class OwnPixels:
     @property
     def _parallel(self) -> bool:
         """Whether all pixels of a row or column lie on one line of the frame."""
+        if self.moved is not None:
+            return False
         linear = Affine.identity() if self.onto is None else self.onto.affine
         return linear is not None and linear.b == linear.d == 0
 
@@ -124,10 +144,9 @@ class OwnPixels:
         )
 
 
-def resampled_hsi(pair: Pair) -> ResampledSource | None:
-    """The HSI resampled by area; None where its own pixels are those of the grid."""
-    hsi = pair.hsi.plain if isinstance(pair.hsi, GuidedSource) else pair.hsi
-    return hsi if isinstance(hsi, ResampledSource) else None
+def plain_hsi(pair: Pair) -> Source:
+    """The HSI on the grid, as it is or resampled by area."""
+    return pair.hsi.plain if isinstance(pair.hsi, GuidedSource) else pair.hsi
 
 
 def _whole(at: np.ndarray, size: int) -> tuple[int, int]:
@@ -181,8 +200,8 @@ class GuidedSource(Windowed):
 
     Parameters
     ----------
-    plain : ResampledSource
-        The HSI resampled by area.
+    plain : Source
+        The HSI on the grid, as it is or resampled by area.
     msi : Source
         On the frame.
     own : OwnPixels
@@ -194,7 +213,7 @@ class GuidedSource(Windowed):
         ``(L,)`` bool: bands that are not left out.
     """
 
-    plain: ResampledSource
+    plain: Source
     msi: Source
     own: OwnPixels
     kernels: Kernels
@@ -215,7 +234,8 @@ class GuidedSource(Windowed):
         ratio = self.own.ratio
         seen = seen_on_mesh(self.msi, y * ratio, x * ratio, self.kernels)
         row, col = np.nonzero(valid)
-        found = self._regressed(seen[:, valid]) + self._rest(*self.plain.in_source(y[row], x[col]))
+        at = self.own.under(y[row] * ratio, x[col] * ratio)
+        found = self._regressed(seen[:, valid]) + self._rest(*at)
         usable = np.isfinite(found) & self.good[:, None]
         image[:, valid] = np.where(usable, found, image[:, valid])
         return image
@@ -226,20 +246,18 @@ class GuidedSource(Windowed):
 
     def _rest(self, y: np.ndarray, x: np.ndarray) -> np.ndarray:
         """What the regression leaves of the own pixels, at points ``(n,)`` between them."""
-        top, left = self.own.first
         rows, cols = (
-            slice(int(np.floor(at.min())) - LOBES, int(np.ceil(at.max())) + LOBES)
-            for at in (y - top, x - left)
+            slice(int(np.floor(at.min())) - LOBES, int(np.ceil(at.max())) + LOBES) for at in (y, x)
         )
         seen = self.own.see(self.msi, rows, cols, self.kernels)
         own = self.own.read(rows, cols)
         rest = own - self._regressed(seen.reshape(len(seen), -1)).reshape(own.shape)
         rest[~self.good] = 0
-        return interpolated(rest, y - top - rows.start, x - left - cols.start)
+        return interpolated(rest, y - rows.start, x - cols.start)
 
 
 def guided(pair: Pair, degradation: Degradation, good: np.ndarray) -> Pair:
-    """The pair with its resampled HSI guided by the MSI, see `GuidedSource`.
+    """The pair with an HSI that does not lie on the grid guided by the MSI, see `GuidedSource`.
 
     Parameters
     ----------
@@ -249,8 +267,8 @@ def guided(pair: Pair, degradation: Degradation, good: np.ndarray) -> Pair:
     good : ndarray
         ``(L,)`` bool: bands to use.
     """
-    plain = resampled_hsi(pair)
-    if plain is None:
+    plain = plain_hsi(pair)
+    if not isinstance(plain, ResampledSource) and pair.moved is None:
         return pair
     own, kernels = OwnPixels.of(pair), kernels_of(degradation)
     windows = itertools.islice(scattered_windows(own.shape, EDGE), ENOUGH)

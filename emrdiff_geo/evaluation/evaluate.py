@@ -23,7 +23,7 @@ from ..spectra.bands import BandInfo
 from ..system.json_values import plain
 from .consistency import Consistency
 from .metrics import as_readable, block_side, measure
-from .pair_consistency import pair_consistency, psf_between
+from .pair_consistency import as_seen, pair_consistency
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -346,7 +346,8 @@ def _agreement(
     good = used[pair.hsi_bands.good[used]]
     used = good if good.size else used
     if isinstance(psf, str):
-        psf = psf_between(pair, psf)
+        pair, psf = as_seen(pair, psf)
+        notes.extend(note for note in pair.notes if note not in notes)
         notes.append(f"PSF between the images: {describe(psf, pair.scale)}.")
     response = None if response is None else np.asarray(response)[:, used]
     found = pair_consistency(fused, pair, used, with_msi, response, psf, block)

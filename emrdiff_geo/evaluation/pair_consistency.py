@@ -9,7 +9,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ..alignment.optics import resolve_psf
+from ..alignment.measuring import located
+from ..alignment.optics import AUTO, resolve_psf
 from ..alignment.own_pixels import OwnPixels, SeenSource
 from ..alignment.seen import kernels_of
 from ..degradation.degrade import Degradation
@@ -21,13 +22,17 @@ from .consistency import WHOLE, Consistency, consistency, fit_response
 FEW_BANDS = 12
 
 
-def psf_between(pair: Pair, psf: str) -> Degradation:
-    """PSF of a pair, see `resolve_psf`, measured on some of its fine bands.
+def as_seen(pair: Pair, psf: str) -> tuple[Pair, Degradation]:
+    """A pair with its HSI's pixels where they lie, and their PSF, see `measuring.located`.
 
-    A result that stands for the MSI may have hundreds of them.
+    Measured on some of the fine bands: a result that stands for the MSI may have hundreds of them.
+    A named PSF is taken as it is, and so are the pixels' places then.
     """
+    if psf != AUTO:
+        return pair, resolve_psf(pair, psf)
     some = np.unique(np.linspace(0, pair.n_msi - 1, FEW_BANDS).round().astype(int))
-    return resolve_psf(replace(pair, msi=BandsSource(pair.msi, some)), psf)
+    found, optics = located(replace(pair, msi=BandsSource(pair.msi, some)), psf)
+    return replace(pair, moved=found.moved, notes=found.notes), optics
 
 
 def pair_consistency(
@@ -55,7 +60,7 @@ def pair_consistency(
     """
     known = {"response": response, "offset": pair.offset, "block": block}
     msi = pair.msi if with_msi else None
-    if not pair.resampled:
+    if not pair.resampled and pair.moved is None:
         hsi = BandsSource(pair.hsi, used)
         return consistency(fused[used], pair.ratio, hsi=hsi, msi=msi, psf=psf, **known)
     # The HSI's own pixels, wherever these lie.

@@ -15,6 +15,7 @@ from pyproj import Geod
 
 from ..errors import GridError
 from ..spectra.bands import BandInfo, bad_msi_bands, check_spectra
+from .displacement import Displacement
 from .frame import cells, phase, seen_beyond
 from .resample import SAME_PIXEL, PixelMap, crs_of, same_turn, shape_of
 from .sources import ArraySource, BandsSource, ResampledSource, Source, WindowSource
@@ -53,6 +54,8 @@ class Pair:
     whole : Source or None, (L, h, w)
         The HSI with the places where the MSI contradicts it, which ``hsi`` lacks, see
         `alignment.contradiction`; None where it lacks none.
+    moved : Displacement or None
+        How far off the HSI's own pixels lie, see `alignment.placing`; None where they do not.
     """
 
     hsi: Source
@@ -67,6 +70,7 @@ class Pair:
     resampled: bool = False
     scale: tuple[float, float] = (1.0, 1.0)
     whole: Source | None = None
+    moved: Displacement | None = None
 
     @property
     def n_hsi(self) -> int:

@@ -228,11 +228,6 @@ class ResampledSource(Windowed):
         height, width = self.target_geobox.shape
         return self.source.shape[0], height, width
 
-    def in_source(self, y: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Rows and columns of the source at those of the target."""
-        u, v = self._map(x, y)
-        return v, u
-
     def _inside(self, rows: slice, cols: slice) -> np.ndarray:
         size = (rows.stop - rows.start, cols.stop - cols.start)
         out = np.full((self.shape[0], *size), np.nan, np.float32)

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from ..alignment import denoise
+from ..alignment.cells import CELL, CELLS
 from ..alignment.contradiction import MOST
-from ..alignment.light import CELL, CELLS
 from ..alignment.wald import LARGEST
 from ..degradation.degrade import Degradation
 from ..errors import MethodError
@@ -194,13 +194,15 @@ def tile_bytes(
     reading = 3 * case.n_msi + 8
     if case.resampled:
         reading += RESAMPLING * case.n_hsi / case.ratio**2
+    # While its pixels may be found to lie elsewhere; they are read before anything is fused.
+    moved = _FLOAT * RESAMPLING * case.n_hsi * pixels / case.ratio**2 + GATHERING
     held = max(fusing, 2 * image) + reading
     fixed = scratch(case.options) if case.learned else 40 * 2**20
     fixed += GATHERING * case.resampled
     fusing_bytes = max(_FLOAT * held * pixels, _denoising(case, pixels))
     # Result of the core beside the fused image; then its encoded and compressed copies.
     placing = _FLOAT * image * pixels + 2 * core
-    return int(SLACK * (max(fusing_bytes, placing, 4 * core) + fixed))
+    return int(SLACK * (max(fusing_bytes, placing, moved, 4 * core) + fixed))
 
 
 def _denoising(case: Case, pixels: int) -> float:
@@ -219,22 +221,22 @@ def _measuring(case: Case, at_once: int) -> int:
     """Registration looks at windows of 1024 MSI pixels, statistics at blocks of 64 HSI pixels.
 
     Several of the blocks are measured at the same time, as tiles are computed. Beside them are the
-    sums and gains of the cells in which the light is measured.
+    sums of the cells in which light and displacements are measured, and their surroundings'.
     """
     fine = (64 + 8) * case.ratio
     fine = min(fine, case.frame[0]) * min(fine, case.frame[1])
     block = 64 * 64 * (case.n_hsi + case.n_msi)
-    copies = 10 + RESAMPLING * case.resampled
+    copies = 10 + RESAMPLING
     images = max(_FLOAT * fine * (4 * case.n_msi + 14), _denoising(case, fine))
     statistics = images + _FLOAT * copies * block
-    statistics += _FLOAT * 4 * 128 * 128 * case.n_hsi + GATHERING * case.resampled
+    statistics += _FLOAT * 4 * 128 * 128 * case.n_hsi + GATHERING
     joint = 8 * 4 * (case.n_hsi + case.n_msi) ** 2
     window = min(1024 * 1024, case.frame[0] * case.frame[1])
     registering = _FLOAT * window * (3 * case.n_msi + 8)
     # Pixels of both images and their deviations, float64.
     registering = max(registering, 4 * 8 * MOST * (case.n_hsi + case.n_msi))
     cells = min(CELLS, math.prod(-(-n // (case.ratio * CELL)) for n in case.frame))
-    joint += 8 * 6 * case.n_msi * cells
+    joint += 8 * 3 * (3 * case.n_msi + 10) * cells
     return int(SLACK * (max(at_once * statistics, registering) + joint)) + 32 * 2**20
 
 

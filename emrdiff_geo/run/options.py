@@ -58,9 +58,10 @@ class FusionOptions:
         bands left out.
     normalise : bool
         Whether to make an MSI linear that has a gamma, to set aside places where the images
-        contradict each other, such as clouds in one of them, to bring the MSI to the light of the
-        HSI where the two differ slowly over the ground, by haze, sun or calibration, and to filter
-        its noise where there is much.
+        contradict each other, such as clouds in one of them, to take the HSI's pixels where they
+        lie if that is not where its grid has them, to bring the MSI to the light of the HSI where
+        the two differ slowly over the ground, by haze, sun or calibration, and to filter its noise
+        where there is much.
     self_check : bool
         Whether to measure on the pair itself, one ratio lower, how much of the network's residual
         to keep: it costs one pass over a fraction 1 / ratio^2 of the pixels.
