@@ -46,6 +46,7 @@ class Claim:
         self.folder = partial_folder(path)
         self._marker = self.folder / "in-progress"
         self._file: BinaryIO | None = None
+        self._around = os.stat(path.parent)
         try:
             while not self._try():
                 pass  # whoever had the folder has removed it under our hands
@@ -57,6 +58,16 @@ class Claim:
     def is_there(self) -> bool:
         """Whether the folder has not been removed; a copy in another process can tell, too."""
         return self._marker.exists()
+
+    def sweep(self) -> None:
+        """Remove what a write under way has made anew of a folder that was removed."""
+        if self.is_there() or not self.folder.is_dir():
+            return
+        with contextlib.suppress(OSError):
+            remove(self.folder)
+            # So may have been the one that it was in.
+            if not os.path.samestat(os.stat(self.folder.parent), self._around):
+                self.folder.parent.rmdir()
 
     def empty(self) -> None:
         """Remove whatever is in the folder."""

@@ -117,8 +117,11 @@ class GatheringSink(ABC):
             )
         rows, cols = slice(row, row + block.shape[1]), slice(col, col + block.shape[2])
         self._check_alive()
-        with as_output_error(self.path):
-            self._array[:, rows, cols] = stored
+        try:
+            with as_output_error(self.path):
+                self._array[:, rows, cols] = stored
+        finally:  # the folder may have been removed meanwhile, whatever came of it
+            self._check_alive()
 
     def record(self, row: int, col: int) -> None:
         if self._journal is not None:
@@ -271,6 +274,8 @@ class GatheringSink(ABC):
     def _check_alive(self) -> None:
         """Zarr would make a removed folder anew, without the regions that were in it."""
         if not self._is_there():
+            if self._claim is not None:
+                self._claim.sweep()
             raise WriteError(
                 f"{self._partial} was removed while {self.path.name} was being written: start "
                 "again and leave it alone"
