@@ -33,9 +33,8 @@ from .witness import Witness
 
 log = logging.getLogger(__name__)
 
-#: How often the displacement of the HSI's pixels is measured on what the last one left: every round
-#: takes away about half of that.
-ROUNDS = 5
+#: How often the displacement of the HSI's pixels is measured on what the last one left.
+ROUNDS = 3
 
 _Digests = dict[tuple[int, ...], bytes]
 #: What changes a pair by what was measured of it, or returns it as it is.
