@@ -194,7 +194,7 @@ def tile_bytes(
     reading = 3 * case.n_msi + 8
     if case.resampled:
         reading += RESAMPLING * case.n_hsi / case.ratio**2
-    # While its pixels may be found to lie elsewhere; they are read before anything is fused.
+    # The HSI's pixels may be found to lie off the grid; they are read before anything is fused.
     moved = _FLOAT * RESAMPLING * case.n_hsi * pixels / case.ratio**2 + GATHERING
     held = max(fusing, 2 * image) + reading
     fixed = scratch(case.options) if case.learned else 40 * 2**20
