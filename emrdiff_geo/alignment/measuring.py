@@ -28,7 +28,7 @@ from .gamma import made_linear
 from .light import in_same_light
 from .optics import AUTO, describe, resolve_psf
 from .own_pixels import guided
-from .placing import placed, placed_again
+from .placing import NOTE, placed, placed_again
 from .witness import Witness
 
 log = logging.getLogger(__name__)
@@ -126,6 +126,8 @@ def measure_pair(
         lit = partial(in_same_light, over=over)
         for change in made_linear, reconciled, put, reconciled_again, lit, put_again, denoised:
             seen = seen.after(change, psf, over, ROUNDS if change in (put, put_again) else 1)
+    for note in (n for n in seen.pair.notes if n.startswith(NOTE)):
+        log.info(note)
     if psf == AUTO:
         log.info("PSF between the images: %s.", describe(seen.optics, pair.scale))
     return seen.pair, Measured(seen.statistics, (hsi_digest, msi_digest))

@@ -14,7 +14,6 @@ where they are (`own_pixels`). The result has the geometry of the MSI.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -29,8 +28,6 @@ from ..scene.nodata import fill_invalid
 from ..scene.statistics import BLOCK, SEEN, Over, SceneStatistics
 from ..system.threads import one_blas_thread
 from .cells import cell_counts, cell_edge, cells_of, summed
-
-log = logging.getLogger(__name__)
 
 #: Widths of the surroundings, standard deviations in cells; before them comes the whole scene. On
 #: four scenes distorted by 0.35 HSI pixels RMS, 6 of these wide, the least of 2, 1 and 0.6 gave
@@ -86,7 +83,6 @@ def placed(pair: Pair, statistics: SceneStatistics, over: Over = map) -> Pair:
         f"{NOTE} {np.sqrt(np.mean(np.square(off))):.2f} HSI pixels off their grid on the mean, "
         f"{off.max():.2f} at most: they are taken where they lie."
     )
-    log.info(note)
     notes = (n for n in pair.notes if not n.startswith(NOTE))
     return replace(pair, moved=moved, notes=(*notes, note))
 
