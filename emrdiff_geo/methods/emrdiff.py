@@ -16,8 +16,8 @@ from ..scene.statistics import SceneStatistics
 from ..scene.wald_pair import central_part
 from ..weightfiles import digest, weights_path
 from ._sampling import chain_samples, run_chain
-from .options import Lower, MethodOptions, Place
-from .regression import agree_with_msi, back_project
+from .options import WHOLE, Lower, MethodOptions, Place
+from .regression import agree_with_msi, back_project, covered
 from .state import (
     ChainState,
     build_state,
@@ -264,18 +264,21 @@ def finished(
     hr: np.ndarray,
     statistics: SceneStatistics,
 ) -> np.ndarray:
-    """Image of the state's frame; the published chain, which has no data consistency, gets it here.
+    """Image of the state's frame that agrees with the HSI, the published chain's with the MSI too.
 
     On five CAVE training scenes `published-cave31` gains 0.3 dB by agreeing with the HSI, 0.6 by
-    agreeing with the MSI, and 0.9 dB by both.
+    agreeing with the MSI, and 0.9 dB by both. What the universal chain adds to a prior that agrees
+    with both is only nearly invisible to the HSI: four scenes at x4, as they are, with haze and
+    with noise, gain 0.02 to 0.12 dB by agreeing with it once more.
     """
     fused = state.result(x0)
-    if state.low_pass:
-        return fused
-    # What a network lacks of the HSI may be anything, not just what a regression leaves.
-    signal = np.eye(len(lr), dtype=np.float32)
-    lr, hr = lr[:, *coarser(state.frame, statistics.ratio)], hr[:, *state.frame]
-    return back_project(agree_with_msi(fused, hr, statistics), lr, statistics, signal=signal)
+    coarse = coarser(state.frame, statistics.ratio)
+    sure, signal = covered(coarse, lr, statistics.degradation), None
+    if not state.low_pass:
+        fused = agree_with_msi(fused, hr[:, *state.frame], statistics)
+        # What a network lacks of the HSI may be anything, not just what a regression leaves.
+        sure, signal = WHOLE, np.eye(len(lr), dtype=np.float32)
+    return back_project(fused, lr[:, *coarse], statistics, signal=signal, sure=sure)
 
 
 def fuse_with_uncertainty(
