@@ -98,7 +98,7 @@ def test_large_cells_lie_across_blocks(monkeypatch):
     assert cell_edge(scene.lr_shape) == 12
     found = measure_gains(scene, statistics)
     assert found.shape == (4, 7, 12)
-    monkeypatch.setattr("emrdiff_geo.alignment.light.BLOCK", 1000)
+    monkeypatch.setattr("emrdiff_geo.alignment.cells.BLOCK", 1000)
     np.testing.assert_allclose(found, measure_gains(scene, statistics), rtol=1e-3)
     assert np.ptp(found) > 0.2
 

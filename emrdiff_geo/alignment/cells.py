@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
-from ..grids.windows import Window
+from ..grids.windows import Window, blocks
+from ..scene.statistics import BLOCK, Over
 
 #: Edge of a cell, HSI pixels. On five scenes with haze or another sun (gains of 10 %, widths of 5
 #: to 8 HSI pixels) light measured in cells of 2, 3, 4 and 6 gained 2.0, 2.0, 2.1 and 1.8 dB; with
@@ -32,10 +34,33 @@ def cell_counts(lr_shape: tuple[int, int], edge: int) -> tuple[int, int]:
     return height, width
 
 
-def cells_of(block: Window, edge: int) -> Window:
-    """The cells of which a block of HSI pixels holds some."""
-    rows, cols = (slice(s.start // edge, -(-s.stop // edge)) for s in block)
-    return rows, cols
+def scene_sums(
+    lr_shape: tuple[int, int], edge: int, measure: Callable[[Window], np.ndarray], over: Over
+) -> np.ndarray:
+    """Sums ``(k, n, m)`` float64 over all cells of a scene, measured block by block.
+
+    Parameters
+    ----------
+    lr_shape : (int, int)
+        Rows and columns of the scene, HSI pixels.
+    edge : int
+        Of a cell.
+    measure : callable
+        ``measure(block)``, sums over the parts of cells in a block, as `summed` has them.
+    over : callable
+        Where it is done, see `statistics.Over`.
+    """
+    places = list(blocks(lr_shape, BLOCK))
+    height, width = cell_counts(lr_shape, edge)
+    total: np.ndarray | None = None
+    # A cell may lie in several blocks; their order is the same for every scheduler.
+    for block, found in zip(places, over(measure, places), strict=True):
+        if total is None:
+            total = np.zeros((len(found), height, width))
+        rows, cols = (slice(s.start // edge, -(-s.stop // edge)) for s in block)
+        total[:, rows, cols] += found
+    assert total is not None
+    return total
 
 
 def summed(values: np.ndarray, edge: int, block: Window) -> np.ndarray:

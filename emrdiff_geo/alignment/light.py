@@ -21,11 +21,11 @@ import numpy as np
 from ..degradation.degrade import Degradation
 from ..grids.pair import Pair
 from ..grids.sources import Altered
-from ..grids.windows import Window, blocks
+from ..grids.windows import Window
 from ..scene.nodata import fill_invalid
-from ..scene.statistics import BLOCK, Over, SceneStatistics, degraded_block
+from ..scene.statistics import Over, SceneStatistics, degraded_block
 from ..system.threads import one_blas_thread
-from .cells import cell_counts, cell_edge, cells_of, summed
+from .cells import cell_edge, scene_sums, summed
 
 log = logging.getLogger(__name__)
 
@@ -113,15 +113,9 @@ def measure_gains(pair: Pair, statistics: SceneStatistics, over: Over = map) -> 
     with patches that changed.
     """
     edge = cell_edge(pair.lr_shape)
-    shape = cell_counts(pair.lr_shape, edge)
-    sums, counts = np.zeros((2, pair.n_msi, *shape)), np.zeros(shape)
-    places = list(blocks(pair.lr_shape, BLOCK))
     measure = partial(_cells, pair, _Expectation.of(statistics), edge)
-    # A cell may lie in several blocks; their order is the same for every scheduler.
-    for block, (of_both, of_pixels) in zip(places, over(measure, places), strict=True):
-        cells = cells_of(block, edge)
-        sums[:, :, *cells] += of_both
-        counts[cells] += of_pixels
+    found = scene_sums(pair.lr_shape, edge, measure, over)
+    sums, counts = found[:-1].reshape(2, pair.n_msi, *found.shape[1:]), found[-1]
     sums += DARK * np.abs(statistics.msi_mean)[:, None, None] * np.maximum(counts, 1)
     expected, seen = sums
     contrast = np.sqrt(np.diag(statistics.msi_covariance))
@@ -151,13 +145,14 @@ class _Expectation:
 
 
 @one_blas_thread()
-def _cells(
-    pair: Pair, known: _Expectation, edge: int, block: Window
-) -> tuple[np.ndarray, np.ndarray]:
-    """What the cells of a block should show and what they show, sums ``(2, s, n, m)``; counts."""
+def _cells(pair: Pair, known: _Expectation, edge: int, block: Window) -> np.ndarray:
+    """Sums ``(2 s + 1, n, m)`` over the cells of a block.
+
+    What the bands should show, what they show, and the number of pixels.
+    """
     seen, valid, *_ = degraded_block(pair.msi.read, *block, pair.lr_shape, known.degradation)
     hsi = pair.hsi.read(*block)[known.good]
     valid &= np.isfinite(hsi).all(axis=0)
     expected = np.tensordot(known.response, hsi, axes=1) + known.offset
-    values = np.stack([np.maximum(expected, 0), seen])
-    return summed(np.where(valid, values, 0), edge, block), summed(valid, edge, block)
+    values = np.concatenate([np.maximum(expected, 0), seen])
+    return summed(np.concatenate([np.where(valid, values, 0), valid[None]]), edge, block)

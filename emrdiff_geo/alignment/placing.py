@@ -23,11 +23,11 @@ from scipy import ndimage
 from ..degradation.degrade import Degradation
 from ..grids.displacement import Displacement
 from ..grids.pair import Pair
-from ..grids.windows import Window, blocks, finer, grow
+from ..grids.windows import Window, finer, grow
 from ..scene.nodata import fill_invalid
-from ..scene.statistics import BLOCK, SEEN, Over, SceneStatistics
+from ..scene.statistics import SEEN, Over, SceneStatistics
 from ..system.threads import one_blas_thread
-from .cells import cell_counts, cell_edge, cells_of, summed
+from .cells import cell_edge, scene_sums, summed
 
 #: Widths of the surroundings, standard deviations in cells; before them comes the whole scene. On
 #: four scenes distorted by 0.35 HSI pixels RMS, 6 of these wide, the least of 2, 1 and 0.6 gave
@@ -106,12 +106,8 @@ def measure_displacement(
         See `placed`.
     """
     edge = cell_edge(pair.lr_shape)
-    sums = np.zeros((_Known.count(pair.n_msi), *cell_counts(pair.lr_shape, edge)))
-    places = list(blocks(pair.lr_shape, BLOCK))
     measure = partial(_cells, pair, _Known.of(statistics), edge)
-    # A cell may lie in several blocks; their order is the same for every scheduler.
-    for block, found in zip(places, over(measure, places), strict=True):
-        sums[:, *cells_of(block, edge)] += found
+    sums = scene_sums(pair.lr_shape, edge, measure, over)
     nodes, share = _solved(sums, pair.n_msi, pair.ratio)
     return Displacement(nodes.astype(np.float32), edge * pair.ratio), share
 
@@ -148,17 +144,13 @@ class _Known:
         parts = response, offset[:, None, None], np.linalg.inv(root)
         return cls(statistics.degradation, statistics.good, *(a.astype(np.float32) for a in parts))
 
-    @staticmethod
-    def count(n_msi: int) -> int:
-        """Numbers of a cell: pixels, sums ``(3, s)`` and products ``(3, 3)``."""
-        return 1 + 3 * n_msi + 9
-
 
 @one_blas_thread()
 def _cells(pair: Pair, known: _Known, edge: int, block: Window) -> np.ndarray:
-    """Sums ``(k, n, m)`` over the cells of a block, see `_Known.count`.
+    """Sums ``(1 + 3 s + 9, n, m)`` over the cells of a block.
 
-    Of three images: the gradient of the MSI down and to the right, and the difference.
+    Of three images, the gradient of the MSI down and to the right and the difference: the number of
+    pixels, the images, and their products.
     """
     degradation = known.degradation
     around, inner = grow(block, degradation.reach_down + 1, pair.lr_shape)
