@@ -19,6 +19,8 @@ from itertools import islice
 from threading import Lock, get_ident
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
+from numpy.typing import NDArray
+
 from ..errors import EmrdiffError, InputError, MethodError
 from ..grids.tiling import Tile
 from ..system.machine import cores
@@ -54,6 +56,10 @@ class Cluster(Protocol):
     scheduler_address: str
 
 
+def _directly(function: Callable[..., T], *arguments: Any) -> T:
+    return function(*arguments)
+
+
 @dataclass(frozen=True)
 class Job:
     """What every worker has to know of a run; picklable."""
@@ -61,11 +67,13 @@ class Job:
     run: Run
     sink: Sink
 
-    def __call__(self, index: tuple[int, int]) -> tuple[int, int]:
-        """Compute and write one tile; returns its index."""
-        tile = self.run.plan[index]
+    def __call__(
+        self, index: tuple[int, int], call: Callable[..., NDArray[Any]] = _directly
+    ) -> tuple[int, int]:
+        """Compute, by `call`, and write one tile; returns its index."""
         with self.run.room:
-            self.sink.write(self.run.tile(*index), *corner(tile))
+            block = call(self.run.tile, *index)
+            self.sink.write(block, *corner(self.run.plan[index]))
         return index
 
 
@@ -183,35 +191,43 @@ def _in_order(submit: Callable[[Any], Any], items: Iterable[Any], ahead: int) ->
 
 
 class _Interruptible:
-    """A job in other threads that can be interrupted there: signals reach the main thread only."""
+    """Calls in other threads that can be interrupted there: signals reach the main thread only.
 
-    def __init__(self, job: Job) -> None:
-        self._job = job
+    What a thread does before and after its call is left alone.
+    """
+
+    def __init__(self) -> None:
         self._busy: set[int] = set()
+        self._lock = Lock()
         self._over = False
 
-    def __call__(self, index: tuple[int, int]) -> tuple[int, int]:
-        self._busy.add(get_ident())
+    def __call__(self, function: Callable[..., T], *arguments: Any) -> T:
         try:
             try:
-                # Looked at after that, so that no thread escapes.
-                if self._over:
-                    raise KeyboardInterrupt
-                return self._job(index)
+                with self._lock:
+                    if self._over:
+                        raise KeyboardInterrupt
+                    self._busy.add(get_ident())
+                return function(*arguments)
             finally:
-                self._busy.discard(get_ident())
+                self._leave()
         finally:
-            # An interruption may strike before the first one.
+            self._leave()  # an interruption may strike before the first one
+
+    def _leave(self) -> None:
+        with self._lock:
             self._busy.discard(get_ident())
 
     def interrupt(self) -> None:
         """End what is running; each thread ends with the operation it is in."""
-        self._over = True
         struck: set[int] = set()
+        with self._lock:
+            self._over = True
         while self._busy:
-            for thread in tuple(self._busy):
-                struck.add(thread)
-                _raise_in(thread, KeyboardInterrupt)
+            with self._lock:  # nobody leaves meanwhile
+                struck |= self._busy
+                for thread in self._busy:
+                    _raise_in(thread, KeyboardInterrupt)
             # What is raised inside a destructor is lost: then once more.
             again = time.monotonic() + 2
             while self._busy and time.monotonic() < again:
@@ -231,26 +247,26 @@ def _raise_in(thread: int, error: type[BaseException] | None) -> None:
 def _in_threads(
     job: Job, indices: Iterator[tuple[int, int]], count: int
 ) -> Generator[tuple[int, int], None, None]:
-    tile = _Interruptible(job)
+    interruptible = _Interruptible()
     running: set[Future[tuple[int, int]]] = set()
     start = {"initializer": torch_threads, "initargs": (job.run, max(1, cores() // count))}
     with own_torch_threads(), ThreadPoolExecutor(count, "emrdiff", **start) as pool:
         try:
             # No more than there are threads: when one stops, no others wait to be begun.
             for index in islice(indices, count):
-                running.add(pool.submit(tile, index))
+                running.add(pool.submit(job, index, interruptible))
             while running:
                 future = wait(running, return_when=FIRST_COMPLETED).done.pop()
                 running.remove(future)
                 yield future.result()
-                running |= {pool.submit(tile, i) for i in islice(indices, 1)}
+                running |= {pool.submit(job, i, interruptible) for i in islice(indices, 1)}
         except KeyboardInterrupt:
-            tile.interrupt()
+            interruptible.interrupt()
             raise
         except (GeneratorExit, Exception):
             # A tile failed, or nobody waits for any more; those in hand are finished all the same,
             # and so they count.
-            for future in _finished(tile, running):
+            for future in _finished(interruptible, running):
                 if future.exception() is None:
                     _record(job, future.result())
             raise
@@ -265,13 +281,13 @@ def _record(job: Job, index: tuple[int, int]) -> None:
 
 
 def _finished(
-    tile: _Interruptible, running: set[Future[tuple[int, int]]]
+    interruptible: _Interruptible, running: set[Future[tuple[int, int]]]
 ) -> set[Future[tuple[int, int]]]:
     """Wait for tiles; whoever insists on stopping interrupts them."""
     try:
         return wait(running).done
     except KeyboardInterrupt:
-        tile.interrupt()
+        interruptible.interrupt()
         raise
 
 

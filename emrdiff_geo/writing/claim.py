@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..errors import WriteError
+from ..system.to_the_end import to_the_end
 from .output import remove
 
 try:
@@ -48,12 +49,15 @@ class Claim:
         self._file: BinaryIO | None = None
         self._around = os.stat(path.parent)
         try:
-            while not self._try():
+            while not to_the_end(self._try):
                 pass  # whoever had the folder has removed it under our hands
         except BlockingIOError:
             raise WriteError(
                 f"{path} is being written by another run: wait for it, or choose another name"
             ) from None
+        except BaseException:
+            self.release()
+            raise
 
     def is_there(self) -> bool:
         """Whether the folder has not been removed; a copy in another process can tell, too."""
@@ -81,20 +85,19 @@ class Claim:
             return
         try:
             self.empty()
-            if fcntl is None:
-                self.release()  # Windows removes no open file
-            self._marker.unlink(missing_ok=True)
-            # Now it may be somebody else's already, who has put a marker of his own there.
-            with contextlib.suppress(OSError):
-                self.folder.rmdir()
-        finally:
+            self._vacate()
+        except OSError:
             self.release()
+            raise
 
     def release(self) -> None:
-        """Leave the folder to others as it is."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        """Leave the folder to others as it is; one that nothing is in is removed."""
+        if self._file is None:
+            return
+        with contextlib.suppress(OSError):
+            if os.listdir(self.folder) == [self._marker.name]:
+                self._vacate()
+        self._close()
 
     def __getstate__(self) -> dict[str, Any]:
         # The lock stays with the process that took it.
@@ -105,19 +108,38 @@ class Claim:
         with contextlib.suppress(FileExistsError):
             self.folder.mkdir()
         try:
-            self._file = open(self._marker, "ab")  # noqa: SIM115  (see `release`)
-            _lock(self._file)
-            if os.path.samestat(os.fstat(self._file.fileno()), os.stat(self._marker)):
-                return True
+            file = open(self._marker, "ab")  # noqa: SIM115  (see `release`)
         except FileNotFoundError:
-            pass
+            return False
         except OSError:
-            self.release()
             with contextlib.suppress(OSError):
                 self.folder.rmdir()  # only if it is empty: as it was made
             raise
-        self.release()
-        return False
+        try:
+            _lock(file)
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(self._marker)):
+                self._file = file
+        except FileNotFoundError:
+            pass
+        finally:
+            if self._file is None:
+                file.close()
+        return self._file is not None
+
+    def _vacate(self) -> None:
+        """Remove the folder, which has nothing but the marker in it any more."""
+        if fcntl is None:
+            self._close()  # Windows removes no open file
+        self._marker.unlink(missing_ok=True)
+        # Now it may be somebody else's already, who has put a marker of his own there.
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
+        self._close()
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
 
 def _lock(file: BinaryIO) -> None:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from ..errors import OutputError, ResumeError, WriteError
 from ..system.json_values import plain
+from ..system.to_the_end import to_the_end
 from .claim import Claim, partial_folder
 from .differences import differences
 from .journal import Corner, Journal, Record, read_journal, seal
@@ -119,7 +120,7 @@ class GatheringSink(ABC):
         self._check_alive()
         try:
             with as_output_error(self.path):
-                self._array[:, rows, cols] = stored
+                to_the_end(self._array.__setitem__, (slice(None), rows, cols), stored)
         finally:  # the folder may have been removed meanwhile, whatever came of it
             self._check_alive()
 
@@ -178,7 +179,7 @@ class GatheringSink(ABC):
         assert self._claim is not None
         self._open = True
         self._claim.empty()
-        self._array = self._create()
+        self._array = to_the_end(self._create)
         if record is not None:
             self._journal = Journal(self._partial / "journal", record)
 
