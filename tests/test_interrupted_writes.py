@@ -6,7 +6,6 @@ import threading
 import time
 from pkgutil import resolve_name
 
-import numpy as np
 import pytest
 from scenes import pair
 from sink_scene import SHAPE, SUFFIXES, TILE, fill, make_image
@@ -70,33 +69,6 @@ def test_a_run_that_is_stopped_while_zarr_writes_leaves_nothing(
         run()
     time.sleep(0.2)
     assert os.listdir(tmp_path) == []
-
-
-@needs_signals
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_a_stop_at_any_time_leaves_nothing(tmp_path, suffix):
-    """Moments by chance: the ones that matter are microseconds long."""
-    main, times = threading.main_thread().ident, np.random.default_rng(0)
-    block = np.zeros((1, 32, 32), np.float32)
-
-    def stop(after, over):
-        if not over.wait(after):
-            signal.pthread_kill(main, signal.SIGINT)
-
-    for _ in range(40):
-        over = threading.Event()
-        stopper = threading.Thread(target=stop, args=(times.uniform(0, 0.01), over))
-        try:
-            stopper.start()
-            with open_sink(tmp_path / f"out.{suffix}", block.shape, chunks=32) as sink:
-                sink.write(block, 0, 0)
-                over.set()
-                stopper.join()
-                raise KeyboardInterrupt
-        except KeyboardInterrupt:
-            over.set()
-        stopper.join()
-        assert os.listdir(tmp_path) == []
 
 
 @needs_signals
