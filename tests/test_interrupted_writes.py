@@ -72,6 +72,32 @@ def test_a_run_that_is_stopped_while_zarr_writes_leaves_nothing(
 
 
 @needs_signals
+def test_whoever_insists_leaves_nothing_either(tmp_path, monkeypatch):
+    main, sets, ends = threading.main_thread().ident, [], []
+    write = LocalStore.set
+
+    async def late(store, key, value):
+        sets.append(key)
+        for _ in range(2 if len(sets) == 2 else 0):
+            signal.pthread_kill(main, signal.SIGINT)
+            time.sleep(0.2)  # the second cuts short the waiting for this
+        await write(store, key, value)
+        ends.append(key)
+
+    def run():
+        with open_sink(tmp_path / "out.tif", SHAPE, chunks=TILE) as sink:
+            fill(sink, make_image())
+
+    monkeypatch.setattr(LocalStore, "set", late)
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    until = time.monotonic() + 20
+    while time.monotonic() < until and (len(ends) < len(sets) or os.listdir(tmp_path)):
+        time.sleep(0.05)
+    assert os.listdir(tmp_path) == []
+
+
+@needs_signals
 @pytest.mark.parametrize("scheduler", ["synchronous", Threads(2)])
 def test_a_tile_that_is_being_written_is_written_to_its_end(tmp_path, monkeypatch, scheduler):
     main, ends = threading.main_thread().ident, []

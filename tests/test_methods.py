@@ -1,5 +1,6 @@
 """The contract that every method passes, and what each is known for."""
 
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -12,7 +13,12 @@ from scenes import reference_cube, simulated
 from emrdiff_geo.degradation.degrade import Degradation
 from emrdiff_geo.errors import MethodError, WeightsError
 from emrdiff_geo.methods import METHODS, MethodOptions, Place, get_method
-from emrdiff_geo.methods.emrdiff import UNCHECKED, kept_share, unchecked_share
+from emrdiff_geo.methods.emrdiff import (
+    UNCHECKED,
+    UNCHECKED_OTHERS,
+    kept_share,
+    unchecked_share,
+)
 from emrdiff_geo.methods.regression import covered
 from emrdiff_geo.methods.state import (
     build_state,
@@ -23,6 +29,7 @@ from emrdiff_geo.methods.state import (
 from emrdiff_geo.model.bafunet import BAFUNet, NetworkConfig
 from emrdiff_geo.model.weights import ModelConfig, read_config, save_weights
 from emrdiff_geo.scene.statistics import pair_statistics, scene_statistics
+from emrdiff_geo.spectra.nodes import NODES_NM
 from emrdiff_geo.spectra.sensors import load_response
 from emrdiff_geo.weightfiles import weights_path
 
@@ -264,16 +271,37 @@ def test_kept_share_is_the_least_squares_share_between_0_and_1():
     assert np.isfinite(kept_share(np.zeros((3, 5)), np.ones((3, 5)))).all()
 
 
+@pytest.mark.parametrize("snr_db", [None, 25])
+def test_with_nothing_kept_the_result_is_the_process(snr_db):
+    cube = reference_cube(96, 96)
+    lr, hr, statistics = simulated(cube, 8)
+    if snr_db:
+        noise = np.random.default_rng(0).standard_normal(lr.shape).astype(np.float32)
+        lr = lr + lr.std() * 10 ** (-snr_db / 20) * noise
+        statistics = pair_statistics(lr, hr, statistics.degradation, statistics.wavelength_nm, None)
+    statistics = replace(statistics, wavelength_nm=np.linspace(500, 2300, len(lr)))
+    method = get_method("emrdiff")
+    options = prepared(method, statistics)
+    kept = replace(options, kept=(0.0,) * len(NODES_NM))
+    fused = method.fuse_tile(lr, hr, statistics, kept, Place())
+    process = get_method("gaussian_process")
+    floor = process.fuse_tile(lr, hr, statistics, MethodOptions(), Place())
+    np.testing.assert_allclose(fused, floor, rtol=1e-5, atol=1e-6)
+    more = method.fuse_tile(lr, hr, statistics, options, Place())
+    assert np.abs(more - floor).max() > 1e-4 * floor.std()
+
+
 def test_unchecked_less_is_kept_the_more_the_images_disagree():
     cube = reference_cube(96, 96)
     lr, hr, statistics = simulated(cube, 4)
-    assert unchecked_share(statistics).max() == pytest.approx(UNCHECKED, rel=0.02)
+    for camera, most in ((True, UNCHECKED), (False, UNCHECKED_OTHERS)):
+        assert unchecked_share(statistics, camera).max() == pytest.approx(most, rel=0.02)
     change = np.random.default_rng(0).standard_normal((4, 24, 24)).repeat(4, 1).repeat(4, 2)
     shares = []
     for strength in (0.001, 0.01, 0.1):
         other = hr + strength * hr.std(axis=(1, 2), keepdims=True) * change.astype(np.float32)
         known = statistics.degradation, statistics.wavelength_nm, None
-        shares.append(unchecked_share(pair_statistics(lr, other, *known)).mean())
+        shares.append(unchecked_share(pair_statistics(lr, other, *known), False).mean())
     assert shares == sorted(shares, reverse=True)
     assert shares[-1] == 0
 

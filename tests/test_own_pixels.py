@@ -221,6 +221,17 @@ def test_interpolation_meets_pixels_and_closes_gaps():
     assert np.isnan(interpolated(flat, np.array([5.0]), np.array([5.0]))).all()
 
 
+def test_interpolation_in_parts_changes_nothing(monkeypatch):
+    rng = np.random.default_rng(0)
+    coarse = rng.random((3, 12, 12), np.float32)
+    coarse[:, 5, 5] = np.nan
+    y, x = rng.uniform(0.1, 11.9, (2, 401))
+    whole = interpolated(coarse, y, x)
+    monkeypatch.setattr("emrdiff_geo.alignment.own_pixels.POINTS", 100)
+    np.testing.assert_array_equal(interpolated(coarse, y, x), whole)
+    assert interpolated(coarse, y[:0], x[:0]).shape == (3, 0)
+
+
 def test_any_window_has_the_same_pixels(cube):
     msi = image(cube[MSI], utm(1, (SIZE, SIZE)), NM[MSI])
     scene = pair_scenes(seen_by(cube, GRIDS["turned"][0]), msi)

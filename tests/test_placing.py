@@ -1,6 +1,7 @@
 """Pixels of the HSI that lie beside their grid: registration that varies over the scene."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from scenes import dataset, pair, reference_cube, simulated
 from scipy import ndimage
 
+from emrdiff_geo.alignment import placing
 from emrdiff_geo.alignment.measuring import measure_pair
 from emrdiff_geo.alignment.own_pixels import GuidedSource
 from emrdiff_geo.evaluation.evaluate import evaluate
@@ -114,6 +116,21 @@ def test_other_light_noise_and_images_that_agree_move_nothing():
     for other in (hazy, image + 0.03 * float(image.std()) * noise):
         scene = pair_scenes(hsi, msi.assign(image=other))
         assert measure_pair(scene)[0].moved is None
+
+
+@pytest.mark.parametrize(
+    ("bands", "share", "pixels", "believed"),
+    [(1, 0.2, 0.5, False), (1, 0.3, 0.5, True), (4, 0.2, 0.5, True), (4, 0.9, 3.0, False)],
+)
+def test_one_band_has_to_show_more_and_nothing_is_believed_beyond_reason(
+    monkeypatch, bands, share, pixels, believed
+):
+    hsi, msi, _ = pair(SIZE, SIZE, RATIO)
+    scene = pair_scenes(hsi, msi.isel(band=slice(bands)))
+    found = Displacement(np.full((2, 12, 12), pixels * RATIO / np.sqrt(2), np.float32), 16)
+    monkeypatch.setattr(placing, "measure_displacement", lambda *known: (found, share))
+    known = SimpleNamespace(agree=False, moments=SimpleNamespace(count=2304))
+    assert (placing.placed(scene, known).moved is not None) is believed
 
 
 def test_a_distortion_in_other_light():

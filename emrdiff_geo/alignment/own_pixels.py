@@ -33,6 +33,8 @@ EDGE, ENOUGH = 48, 9
 WHOLE = 0.99
 #: Lobes of the interpolating kernel, pixels to each side.
 LOBES = 3
+#: Points that are interpolated at a time.
+POINTS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -297,17 +299,27 @@ def interpolated(image: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
     flat = image.reshape(len(image), -1)
     valid = np.isfinite(flat).all(axis=0)
     values = np.ascontiguousarray(np.where(valid, flat, 0).T)
-    index, weight, inside = _taps(y, x, image.shape[1:], _lanczos, LOBES)
+    # Each point needs a kilobyte, however few the bands.
+    parts = (slice(first, first + POINTS) for first in range(0, max(len(y), 1), POINTS))
+    found = [_interpolated(values, valid, image.shape[1:], y[part], x[part]) for part in parts]
+    return np.concatenate(found).T
+
+
+def _interpolated(
+    values: np.ndarray, valid: np.ndarray, shape: tuple[int, int], y: np.ndarray, x: np.ndarray
+) -> np.ndarray:
+    """The same of pixels ``(h w, L)``, valid or 0, as ``(n, L)``."""
+    index, weight, inside = _taps(y, x, shape, _lanczos, LOBES)
     complete = (inside & valid[index]).all(axis=1)
-    found = np.full((len(y), len(image)), np.nan, np.float32)
+    found = np.full((len(y), values.shape[1]), np.nan, np.float32)
     found[complete] = _summed(values, index[complete], weight[complete])
     y, x = y[~complete], x[~complete]
-    index, weight, inside = _taps(y, x, image.shape[1:], _hat, 1)
+    index, weight, inside = _taps(y, x, shape, _hat, 1)
     weight *= inside & valid[index]
     share = weight.sum(axis=1, keepdims=True)
     weight /= np.where(share > 0, share, np.float32(np.nan))
     found[~complete] = _summed(values, index, weight)
-    return found.T
+    return found
 
 
 def _taps(

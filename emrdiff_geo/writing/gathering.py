@@ -118,11 +118,8 @@ class GatheringSink(ABC):
             )
         rows, cols = slice(row, row + block.shape[1]), slice(col, col + block.shape[2])
         self._check_alive()
-        try:
-            with as_output_error(self.path):
-                to_the_end(self._array.__setitem__, (slice(None), rows, cols), stored)
-        finally:  # the folder may have been removed meanwhile, whatever came of it
-            self._check_alive()
+        with as_output_error(self.path):
+            to_the_end(self._put, (slice(None), rows, cols), stored)
 
     def record(self, row: int, col: int) -> None:
         if self._journal is not None:
@@ -281,6 +278,12 @@ class GatheringSink(ABC):
                 f"{self._partial} was removed while {self.path.name} was being written: start "
                 "again and leave it alone"
             )
+
+    def _put(self, where: tuple[slice, ...], stored: NDArray[Any]) -> None:
+        try:
+            self._array[where] = stored
+        finally:  # the folder may have been removed meanwhile, whatever came of it
+            self._check_alive()
 
     def _check_region(self, shape: tuple[int, ...], row: int, col: int) -> None:
         bands, *size = self.layout.shape
