@@ -100,12 +100,12 @@ def test_whoever_insists_leaves_nothing_either(tmp_path, monkeypatch):
 @needs_signals
 @pytest.mark.parametrize("scheduler", ["synchronous", Threads(2)])
 def test_a_tile_that_is_being_written_is_written_to_its_end(tmp_path, monkeypatch, scheduler):
-    main, ends = threading.main_thread().ident, []
+    main, sets, ends = threading.main_thread().ident, [], []
     write = LocalStore.set
 
     async def late(store, key, value):
-        # The first is the array's, the next are those of tiles.
-        if len(ends) == 1:
+        sets.append(key)
+        if len(sets) == 2:  # the first is the array's, the next are those of tiles
             signal.pthread_kill(main, signal.SIGINT)
             time.sleep(0.1)
         await write(store, key, value)
