@@ -52,19 +52,21 @@ def seen_at(image: np.ndarray, y: np.ndarray, x: np.ndarray, kernels: Kernels) -
         ``(s, n, k, k)`` float32 for all products of a kernel along y and one along x. The same to
         the bit, whatever else is asked for.
     """
-    (i, along_y), (j, along_x) = (_weights(p, k) for p, k in zip((y, x), kernels, strict=True))
-    size = along_y.shape[-1], along_x.shape[-1]
+    size = tuple(kernel.shape[1] + 1 for kernel in kernels)
+    k = len(kernels[0])
     image = np.pad(image.astype(np.float32), ((0, 0), (size[0], size[0]), (size[1], size[1])))
-    i = np.clip(i + size[0], 0, image.shape[1] - size[0])
-    j = np.clip(j + size[1], 0, image.shape[2] - size[1])
-    rows, cols = i[:, None] + np.arange(size[0]), j[:, None] + np.arange(size[1])
-    k = along_y.shape[1]
     out = np.empty((len(image), len(y), k, k), np.float32)
     step = max(1, GATHERED // (len(image) * size[0] * size[1]))
     for first in range(0, len(y), step):
         some = slice(first, first + step)
-        around = image[:, rows[some, :, None], cols[some, None, :]]
-        out[:, some] = along_y[some] @ around @ along_x[some].transpose(0, 2, 1)
+        (i, along_y), (j, along_x) = (
+            _weights(at[some], kernel) for at, kernel in zip((y, x), kernels, strict=True)
+        )
+        i = np.clip(i + size[0], 0, image.shape[1] - size[0])
+        j = np.clip(j + size[1], 0, image.shape[2] - size[1])
+        rows, cols = i[:, None] + np.arange(size[0]), j[:, None] + np.arange(size[1])
+        around = image[:, rows[:, :, None], cols[:, None, :]]
+        out[:, some] = along_y @ around @ along_x.transpose(0, 2, 1)
     return out
 
 
