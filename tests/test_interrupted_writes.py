@@ -44,74 +44,63 @@ def test_what_a_call_gives_and_raises_arrives():
         to_the_end(divmod, 7, 0)
 
 
+@pytest.fixture
+def interrupting(monkeypatch):
+    """Let Zarr itself send the signals, before one of its writes; what it began and finished."""
+
+    def patched(at, times=1, ended=lambda: None):
+        main, begun, ends = threading.main_thread().ident, [], []
+        write = LocalStore.set
+
+        async def late(store, key, value):
+            begun.append(key)
+            for _ in range(times if len(begun) == at else 0):
+                signal.pthread_kill(main, signal.SIGINT)
+                # In the thread of Zarr: whoever waits for it hears of the signal first.
+                time.sleep(0.2)
+            await write(store, key, value)
+            ends.append(ended())
+
+        monkeypatch.setattr(LocalStore, "set", late)
+        return begun, ends
+
+    return patched
+
+
+def write_all(out):
+    with open_sink(out, SHAPE, chunks=TILE) as sink:
+        fill(sink, make_image())
+
+
 @needs_signals
 @pytest.mark.parametrize("suffix", SUFFIXES)
-@pytest.mark.parametrize("moment", range(6))
+@pytest.mark.parametrize("moment", range(1, 7))
 def test_a_run_that_is_stopped_while_zarr_writes_leaves_nothing(
-    tmp_path, monkeypatch, suffix, moment
+    tmp_path, interrupting, suffix, moment
 ):
-    main, sets = threading.main_thread().ident, []
-    write = LocalStore.set
-
-    async def late(store, key, value):
-        sets.append(key)
-        if len(sets) == moment + 1:
-            signal.pthread_kill(main, signal.SIGINT)
-            time.sleep(0.1)  # the thread of Zarr: whoever waits for it hears of the signal first
-        await write(store, key, value)
-
-    def run():
-        with open_sink(tmp_path / f"out.{suffix}", SHAPE, chunks=TILE) as sink:
-            fill(sink, make_image())
-
-    monkeypatch.setattr(LocalStore, "set", late)
+    interrupting(at=moment)
     with pytest.raises(KeyboardInterrupt):
-        run()
+        write_all(tmp_path / f"out.{suffix}")
     time.sleep(0.2)
     assert os.listdir(tmp_path) == []
 
 
 @needs_signals
-def test_whoever_insists_leaves_nothing_either(tmp_path, monkeypatch):
-    main, sets, ends = threading.main_thread().ident, [], []
-    write = LocalStore.set
-
-    async def late(store, key, value):
-        sets.append(key)
-        for _ in range(2 if len(sets) == 2 else 0):
-            signal.pthread_kill(main, signal.SIGINT)
-            time.sleep(0.2)  # the second cuts short the waiting for this
-        await write(store, key, value)
-        ends.append(key)
-
-    def run():
-        with open_sink(tmp_path / "out.tif", SHAPE, chunks=TILE) as sink:
-            fill(sink, make_image())
-
-    monkeypatch.setattr(LocalStore, "set", late)
+def test_whoever_insists_leaves_nothing_either(tmp_path, interrupting):
+    begun, ends = interrupting(at=2, times=2)  # the second cuts short the waiting
     with pytest.raises(KeyboardInterrupt):
-        run()
+        write_all(tmp_path / "out.tif")
     until = time.monotonic() + 20
-    while time.monotonic() < until and (len(ends) < len(sets) or os.listdir(tmp_path)):
+    while time.monotonic() < until and (len(ends) < len(begun) or os.listdir(tmp_path)):
         time.sleep(0.05)
     assert os.listdir(tmp_path) == []
 
 
 @needs_signals
 @pytest.mark.parametrize("scheduler", ["synchronous", Threads(2)])
-def test_a_tile_that_is_being_written_is_written_to_its_end(tmp_path, monkeypatch, scheduler):
-    main, sets, ends = threading.main_thread().ident, [], []
-    write = LocalStore.set
-
-    async def late(store, key, value):
-        sets.append(key)
-        if len(sets) == 2:  # the first is the array's, the next are those of tiles
-            signal.pthread_kill(main, signal.SIGINT)
-            time.sleep(0.1)
-        await write(store, key, value)
-        ends.append((tmp_path / ".out.tif.partial").exists())
-
-    monkeypatch.setattr(LocalStore, "set", late)
+def test_a_tile_that_is_being_written_is_written_to_its_end(tmp_path, interrupting, scheduler):
+    # The first write is the array's, the next are those of tiles.
+    _, ends = interrupting(at=2, ended=(tmp_path / ".out.tif.partial").exists)
     with pytest.raises(KeyboardInterrupt):
         fuse_to_file(
             *pair(96, 128, 4)[:2],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import operator
 import sys
 import time
 from collections import deque
@@ -56,10 +57,6 @@ class Cluster(Protocol):
     scheduler_address: str
 
 
-def _directly(function: Callable[..., T], *arguments: Any) -> T:
-    return function(*arguments)
-
-
 @dataclass(frozen=True)
 class Job:
     """What every worker has to know of a run; picklable."""
@@ -68,7 +65,7 @@ class Job:
     sink: Sink
 
     def __call__(
-        self, index: tuple[int, int], call: Callable[..., NDArray[Any]] = _directly
+        self, index: tuple[int, int], call: Callable[..., NDArray[Any]] = operator.call
     ) -> tuple[int, int]:
         """Compute, by `call`, and write one tile; returns its index."""
         with self.run.room:

@@ -108,7 +108,7 @@ class Claim:
         with contextlib.suppress(FileExistsError):
             self.folder.mkdir()
         try:
-            file = open(self._marker, "ab")  # noqa: SIM115  (see `release`)
+            file = open(self._marker, "ab")  # noqa: SIM115  (open, it holds the lock)
         except FileNotFoundError:
             return False
         except OSError:
