@@ -82,7 +82,7 @@ def berlin() -> Scene:
     """The real pair one ratio lower (Wald's protocol): the EnMAP simulation is the reference."""
     files = [DATA / "georef" / f"berlin_{name}.tif" for name in ("enmapsim244_30m", "hymap4_3m6")]
     pair = open_pair(*files, None, None)[0]
-    good, _ = usable_bands(pair)
+    good, _, _ = usable_bands(pair)
     lower, _ = one_ratio_lower(pair, Degradation(pair.ratio), good)
     wavelength, ratio = lower.statistics.wavelength_nm, lower.statistics.ratio
     return Scene.of(lower.lr, lower.hr, lower.reference, wavelength, ratio, "gaussian")

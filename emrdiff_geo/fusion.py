@@ -88,6 +88,7 @@ def _prepare(
         options.for_method(),
         psf=options.psf,
         normalise=options.normalise,
+        fill_gaps=options.fill_gaps,
         tile=found.tile,
         overlap=options.overlap,
         check_edge=found.check_edge,

@@ -204,10 +204,12 @@ def test_whatever_fuse_does_can_be_planned(files, capsys):
         "--overwrite",
     }
     arguments = ["plan", files["hsi"], files["msi"], "--method", "bicubic", "--json"]
-    options = ["--no-normalise", "--coregister", "--force", "--dtype", "int16", "--scale", 0.5]
+    options = ["--no-normalise", "--fill-gaps", "--coregister", "--force"]
+    options += ["--dtype", "int16", "--scale", 0.5]
     assert run(*arguments, *options) == 0
     plan = json.loads(capsys.readouterr().out)
     assert not plan["options"]["normalise"]
+    assert plan["options"]["fill_gaps"]
     assert plan["options"]["coregister"]
     assert plan["options"]["force"]
     assert plan["stored"] == {"dtype": "int16", "scale": 0.5, "offset": 0.0}

@@ -69,26 +69,29 @@ def test_nodata_does_not_enter():
     assert holed.edge_range[1] <= clean.edge_range[1] * (1 + 1e-6)
 
 
+ALL = np.ones(12, bool)
+
+
 def test_empty_bands_are_found_and_an_empty_scene_is_an_error():
     lr, _, _ = simulated(reference_cube(), 4)
     lr = lr.copy()
     lr[3] = np.nan
-    good = filled_bands([Extent.of(lr)], np.arange(12) != 5)
+    good = filled_bands(Extent.of(lr, np.arange(12) != 5), np.arange(12) != 5)
     assert list(np.flatnonzero(~good)) == [3, 5]
     lr[:] = np.nan
     with pytest.raises(InputError, match="no valid pixel"):
-        filled_bands([Extent.of(lr)], np.ones(12, bool))
+        filled_bands(Extent.of(lr, ALL), ALL)
 
 
 @pytest.mark.parametrize("value", [0, -9999])
 def test_a_scene_of_one_value_is_an_error_and_a_band_of_it_is_none(value):
     lr, _, _ = simulated(reference_cube(), 4)
     lr[3] = value
-    assert filled_bands([Extent.of(lr)], np.ones(12, bool)).all()
+    assert filled_bands(Extent.of(lr, ALL), ALL).all()
     lr[:, 2:] = value
     lr[:, :2] = np.nan
     with pytest.raises(InputError, match=f"one value everywhere .{value} .*declare it as nodata"):
-        filled_bands([Extent.of(lr)], np.ones(12, bool))
+        filled_bands(Extent.of(lr, ALL), ALL)
 
 
 def test_fill_takes_the_nearest_valid_pixel():
@@ -96,11 +99,3 @@ def test_fill_takes_the_nearest_valid_pixel():
     filled, valid = fill_invalid(image)
     np.testing.assert_array_equal(valid, [[True, False, False, True]])
     np.testing.assert_array_equal(filled, [[[1, 1, 4, 4]], [[5, 5, 8, 8]]])
-
-
-def test_gaps_of_single_bands_are_told(caplog):
-    hsi = np.ones((6, 10, 10), np.float32) * np.arange(100, dtype=np.float32).reshape(10, 10)
-    hsi[3, :3] = np.nan
-    good = filled_bands([Extent.of(hsi)], np.ones(6, bool))
-    assert good.all()
-    assert "mostly band 4, up to 30 %" in caplog.text

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 from typing import TypeVar
 
 import numpy as np
@@ -21,6 +21,7 @@ from ..grids.windows import Window, blocks
 from ..scene.moments import BlockSums, Extent
 from ..scene.statistics import BLOCK, Over, SceneStatistics, block_sums, concluded
 from ..system.threads import one_blas_thread
+from .band_gaps import mended
 from .contradiction import reconciled, reconciled_again
 from .denoise import denoised
 from .filled_bands import COUNTED, filled_bands
@@ -118,8 +119,8 @@ def measure_pair(
     InputError
         If there is no such PSF; if there are no bands, or no pixels, to measure.
     """
-    good, hsi_digest = usable_bands(pair, over)
-    seen = _Seen.of(pair, psf, good, over)
+    good, extent, hsi_digest = usable_bands(pair, over)
+    seen = _Seen.of(mended(pair, extent, good), psf, good, over)
     msi_digest = seen.msi_digest
     if normalise:
         put, put_again = partial(placed, over=over), partial(placed_again, over=over)
@@ -135,27 +136,34 @@ def measure_pair(
 
 def located(pair: Pair, psf: str = AUTO) -> tuple[Pair, Degradation]:
     """A pair with its HSI's pixels where they lie, see `placing`, and their PSF."""
-    good, _ = usable_bands(pair)
+    pair, good = with_whole_spectra(pair)
     seen = _Seen.of(pair, psf, good, map).after(placed, psf, map, ROUNDS)
     return seen.pair, seen.optics
 
 
-def usable_bands(pair: Pair, over: Over = map) -> tuple[np.ndarray, str]:
-    """HSI bands ``(L,)`` bool that are good and have data, and the digest of all their pixels."""
+def with_whole_spectra(pair: Pair) -> tuple[Pair, np.ndarray]:
+    """A pair whose HSI has whole spectra, see `band_gaps`, and which of its bands these have."""
+    good, extent, _ = usable_bands(pair)
+    return mended(pair, extent, good), good
+
+
+def usable_bands(pair: Pair, over: Over = map) -> tuple[np.ndarray, Extent, str]:
+    """HSI bands ``(L,)`` bool that are good and have data; what all have, and a digest of that."""
     flagged, hsi = pair.hsi_bands.good, Witness(pair.hsi.read)
     counted = over(partial(_counted, pair), blocks(pair.lr_shape, COUNTED))
-    good = filled_bands(_heard(hsi, counted), flagged)
+    extent = reduce(Extent.merge, _heard(hsi, counted))
+    good = filled_bands(extent, flagged)
     if good.sum() < flagged.sum():
         log.info(
             "Without data, and left so: %s.", named("band", np.flatnonzero(flagged & ~good) + 1)
         )
-    return good, hsi.digest
+    return good, extent, hsi.digest
 
 
 def _counted(pair: Pair, block: Window) -> tuple[Extent, _Digests]:
     """What a block of the HSI has of every band, and digests of its pixels."""
     hsi = Witness(pair.hsi.read)
-    return Extent.of(hsi(*block)), hsi.seen
+    return Extent.of(hsi(*block), pair.hsi_bands.good), hsi.seen
 
 
 def measure_scene(

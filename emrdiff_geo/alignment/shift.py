@@ -18,6 +18,7 @@ from scipy import ndimage
 
 from ..degradation.degrade import Degradation
 from ..grids.pair import Pair
+from ..scene.whole_spectra import WholeSpectra, is_broken
 from ..system.threads import one_blas_thread
 
 #: Largest shift that is looked for, HSI pixels: PRISMA scenes are off by up to eight.
@@ -187,8 +188,19 @@ def _windows(pair: Pair) -> list[_Window]:
     # Bands that are empty in one window, as over water vapour, are in all.
     counts = sum(np.isfinite(hsi).sum(axis=(1, 2)) for _, _, hsi in blocks)
     bands = counts >= 0.5 * counts.max()
-    basis = _components([hsi[bands] for _, _, hsi in blocks])
-    return [_window(pair, rows, cols, hsi[bands], basis) for rows, cols, hsi in blocks]
+    images = _whole([hsi[bands] for _, _, hsi in blocks])
+    basis = _components(images)
+    places = [place for *place, _ in blocks]
+    return [_window(pair, *place, hsi, basis) for place, hsi in zip(places, images, strict=True)]
+
+
+def _whole(images: list[np.ndarray]) -> list[np.ndarray]:
+    """Images ``(L, h, w)`` whose pixels have all bands, or few."""
+    spectra = [image.reshape(len(image), -1) for image in images]
+    if not any(is_broken(s).any() for s in spectra):
+        return images
+    known = WholeSpectra.of(np.concatenate(spectra, axis=1))
+    return [known.completed(s).reshape(i.shape) for s, i in zip(spectra, images, strict=True)]
 
 
 def scattered_windows(shape: tuple[int, int], edge: int) -> Iterator[tuple[slice, slice]]:

@@ -35,7 +35,7 @@ VALUES = (
     "scale",
     "offset",
 )
-SWITCHES = ("no-self-check", "no-normalise", "coregister", "force", "resume")
+SWITCHES = ("no-self-check", "no-normalise", "fill-gaps", "coregister", "force", "resume")
 #: Names that are for GDAL or for a network: they are no paths on this disk.
 _NO_PATH = re.compile(
     r'.*://|/vsi|[A-Z][A-Z0-9_]+:"|'

@@ -224,7 +224,8 @@ def _collect(
 def _checked(sums: PairMoments, name: str) -> PairMoments:
     if sums.n == 0:
         raise InputError(
-            f"No pixel is valid in both the result and the {name}; check nodata and extents."
+            f"No pixel is valid in every band of both the result and the {name}; check nodata and "
+            "extents, and fuse with --fill-gaps if single bands of the HSI have gaps."
         )
     return sums
 

@@ -9,9 +9,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ..alignment.measuring import located
+from ..alignment.measuring import located, with_whole_spectra
 from ..alignment.optics import AUTO, resolve_psf
-from ..alignment.own_pixels import OwnPixels, SeenSource
+from ..alignment.own_pixels import OwnPixels, SeenSource, plain_hsi
 from ..alignment.seen import kernels_of
 from ..degradation.degrade import Degradation
 from ..grids.pair import Pair
@@ -26,13 +26,14 @@ def as_seen(pair: Pair, psf: str) -> tuple[Pair, Degradation]:
     """A pair with its HSI's pixels where they lie, and their PSF, see `measuring.located`.
 
     Measured on some of the fine bands: a result that stands for the MSI may have hundreds of them.
-    A named PSF is taken as it is, and so are the pixels' places then.
+    A named PSF is taken as it is, and so are the pixels' places then. What single bands of the HSI
+    lack is estimated.
     """
     if psf != AUTO:
-        return pair, resolve_psf(pair, psf)
+        return with_whole_spectra(pair)[0], resolve_psf(pair, psf)
     some = np.unique(np.linspace(0, pair.n_msi - 1, FEW_BANDS).round().astype(int))
     found, optics = located(replace(pair, msi=BandsSource(pair.msi, some)), psf)
-    return replace(pair, moved=found.moved, notes=found.notes), optics
+    return replace(pair, hsi=plain_hsi(found), moved=found.moved, notes=found.notes), optics
 
 
 def pair_consistency(

@@ -54,6 +54,9 @@ class Pair:
     whole : Source or None, (L, h, w)
         The HSI with the places where the MSI contradicts it, which ``hsi`` lacks, see
         `alignment.contradiction`; None where it lacks none.
+    broken : Source or None, (L, h, w)
+        The HSI with the gaps of single bands, which ``hsi`` has filled, see `alignment.band_gaps`;
+        None where there are none.
     moved : Displacement or None
         How far off the HSI's own pixels lie, see `alignment.placing`; None where they do not.
     """
@@ -70,6 +73,7 @@ class Pair:
     resampled: bool = False
     scale: tuple[float, float] = (1.0, 1.0)
     whole: Source | None = None
+    broken: Source | None = None
     moved: Displacement | None = None
 
     @property

@@ -62,6 +62,9 @@ class FusionOptions:
         lie if that is not where its grid has them, to bring the MSI to the light of the HSI where
         the two differ slowly over the ground, by haze, sun or calibration, and to filter its noise
         where there is much.
+    fill_gaps : bool
+        Whether the result has values too where single bands of the HSI have gaps: estimates from
+        the other bands. Their uncertainty is not known.
     self_check : bool
         Whether to measure on the pair itself, one ratio lower, how much of the network's residual
         to keep: it costs one pass over a fraction 1 / ratio^2 of the pixels.
@@ -88,6 +91,7 @@ class FusionOptions:
     ratio: int | None = None
     wavelengths: tuple[float, float] | None = None
     normalise: bool = True
+    fill_gaps: bool = False
     self_check: bool = True
     coregister: bool = False
     force: bool = False

@@ -45,6 +45,8 @@ class Run:
         As prepared for this scene.
     pixels : (str, str)
         Digests of all pixels of the HSI and of the MSI.
+    fill_gaps : bool
+        Whether gaps of single bands stay filled in the result.
     room : Room
         Entered by whatever computes tiles: how many at once the memory of a process is meant for.
     """
@@ -55,6 +57,7 @@ class Run:
     method: str
     options: MethodOptions
     pixels: tuple[str, str] = ("", "")
+    fill_gaps: bool = False
     room: Room = field(default_factory=Room)
 
     @one_blas_thread()
@@ -64,9 +67,9 @@ class Run:
         Returns
         -------
         ndarray
-            ``(L, h, w)`` float32 in the HSI's units, NaN where either image has no data, and in
-            bands that have none; with uncertainty ``(2 L, h, w)``, the image and then the standard
-            deviation of its error.
+            ``(L, h, w)`` float32 in the HSI's units, NaN where either image has no data, in bands
+            that have none, and where single bands have none; with uncertainty ``(2 L, h, w)``, the
+            image and then the standard deviation of its error.
         """
         tile = self.plan[row, col]
         rows, cols = tile.window
@@ -76,8 +79,7 @@ class Run:
         whole, shown = lr, lr_valid
         if self.pair.whole is not None:
             whole, shown = fill_invalid(self.pair.whole.read(*window)[good])
-        ratio = self.plan.ratio
-        valid = hr_valid & shown.repeat(ratio, axis=0).repeat(ratio, axis=1)
+        valid = hr_valid & self._fine(shown)
         parts = 2 if self.options.uncertainty else 1
         shape = (parts * self.pair.n_hsi, len(tile.core[0]), len(tile.core[1]))
         out = np.full(shape, np.nan, np.float32)
@@ -90,7 +92,22 @@ class Run:
                 images = self._with_contradiction(images, apart, tile.inner)
             for image, part in zip(images, np.split(out, parts), strict=True):
                 part[good] = np.where(valid, image, np.nan)
+            if self.pair.broken is not None:
+                lost = np.isnan(self.pair.broken.read(*window))
+                self._leave_gaps(out, self._fine(lost)[:, *tile.inner])
         return out
+
+    def _leave_gaps(self, out: np.ndarray, lost: np.ndarray) -> None:
+        """Gaps of single bands ``(L, h, w)`` in what a tile computed; in place."""
+        image, sigma = np.split(out, [len(lost)])
+        if not self.fill_gaps:
+            image[lost] = np.nan
+        if len(sigma):
+            sigma[lost] = np.nan
+
+    def _fine(self, mask: np.ndarray) -> np.ndarray:
+        """A mask of HSI pixels ``(..., h, w)`` on those of the MSI."""
+        return mask.repeat(self.plan.ratio, axis=-2).repeat(self.plan.ratio, axis=-1)
 
     def _fuse(self, lr: np.ndarray, hr: np.ndarray, place: Place) -> tuple[np.ndarray, ...]:
         method = get_method(self.method)
@@ -133,6 +150,7 @@ def prepare_run(
     *,
     psf: str = AUTO,
     normalise: bool = True,
+    fill_gaps: bool = False,
     tile: int = 256,
     overlap: int | None = None,
     check_edge: int = LARGEST,
@@ -151,6 +169,8 @@ def prepare_run(
         The user's choices.
     psf, normalise
         See `measure_pair`.
+    fill_gaps : bool
+        See `Run`.
     tile, overlap : int
         Core size and least margin of the tiles in HR pixels.
     check_edge : int
@@ -172,7 +192,8 @@ def prepare_run(
     if chosen.prepare is not None:
         lower = partial(_lower, pair, statistics, check_edge)
         options = chosen.prepare(options, statistics, lower)
-    return Run(pair, statistics, plan, method, options, measured.pixels, room or Room())
+    known = pair, statistics, plan, method, options, measured.pixels
+    return Run(*known, fill_gaps, room or Room())
 
 
 def _lower(

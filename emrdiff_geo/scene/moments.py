@@ -12,6 +12,9 @@ import numpy as np
 
 from ..errors import named
 
+#: Share of the bands that a pixel must have to count for one that lacks the others.
+FEWEST = 0.25
+
 
 @dataclass(frozen=True)
 class Moments:
@@ -60,25 +63,29 @@ class Extent:
 
     Attributes
     ----------
-    count, least, largest : ndarray
-        ``(L,)``.
+    count, lost, least, largest : ndarray
+        ``(L,)``; lost are those of pixels that have `FEWEST` of the bands.
     """
 
     count: np.ndarray
+    lost: np.ndarray
     least: np.ndarray
     largest: np.ndarray
 
     @classmethod
-    def of(cls, image: np.ndarray) -> Extent:
-        """Extent of an image ``(L, y, x)`` with NaN for nodata."""
+    def of(cls, image: np.ndarray, good: np.ndarray) -> Extent:
+        """Extent of an image ``(L, y, x)`` with NaN for nodata, of whose bands some are good."""
         values = image.reshape(len(image), -1)
+        there = np.isfinite(values)
+        lost = ~there[:, there[good].mean(axis=0) >= FEWEST] if good.any() else there[:, :0]
         least, largest = np.fmin.reduce(values, axis=1), np.fmax.reduce(values, axis=1)
-        return cls(np.isfinite(values).sum(axis=1), least, largest)
+        return cls(there.sum(axis=1), lost.sum(axis=1), least, largest)
 
     def merge(self, other: Extent) -> Extent:
         """Extent of both."""
         return Extent(
             self.count + other.count,
+            self.lost + other.lost,
             np.fmin(self.least, other.least),
             np.fmax(self.largest, other.largest),
         )

@@ -49,7 +49,14 @@ def test_only_what_was_set_is_passed(fake, feedback, pair, tmp_path):
 def test_what_was_set_is_passed(fake, feedback, pair, tmp_path):
     engine = fake("good")
     values = {"METHOD": "local_regression", "STEPS": 4, "SAMPLES": 3, "SEED": 0, "TILE": 128}
-    values |= {"OVERLAP": 0, "MEMORY": 2.5, "DEVICE": "cpu", "COREGISTER": True, "FORCE": False}
+    values |= {
+        "OVERLAP": 0,
+        "MEMORY": 2.5,
+        "DEVICE": "cpu",
+        "COREGISTER": True,
+        "FORCE": False,
+        "FILL_GAPS": True,
+    }
     values |= {"WAVELENGTHS": "400-900", "UNCERTAINTY": str(tmp_path / "u.tif")}
     values["WEIGHTS"] = str(tmp_path / "w.safetensors")
     Path(values["WEIGHTS"]).touch()
@@ -65,6 +72,7 @@ def test_what_was_set_is_passed(fake, feedback, pair, tmp_path):
         "--overlap 0",
         "--memory 2.5GB",
         "--device cpu",
+        "--fill-gaps",
         "--coregister",
         "--wavelengths 400-900",
         f"--uncertainty {values['UNCERTAINTY']}",

@@ -64,6 +64,12 @@ def _network(parser: argparse.ArgumentParser) -> None:
         const=False,
         help="keep all of the network's residual, without measuring on the pair how much helps",
     )
+    parser.add_argument(
+        "--fill-gaps",
+        action="store_const",
+        const=True,
+        help="estimate what single bands of the HSI lack from its other bands",
+    )
 
 
 def _stored(parser: argparse.ArgumentParser) -> None:

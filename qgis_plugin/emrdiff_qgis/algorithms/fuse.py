@@ -7,6 +7,7 @@ from typing import Any
 from qgis.core import (
     QgsProcessingContext,
     QgsProcessingFeedback,
+    QgsProcessingParameterBoolean,
     QgsProcessingParameterFile,
     QgsProcessingParameterRasterDestination,
 )
@@ -37,6 +38,7 @@ _OPTIONS = {
     "TILE": "--tile",
     "OVERLAP": "--overlap",
     "DEVICE": "--device",
+    "FILL_GAPS": "--fill-gaps",
     **PAIR_OPTIONS,
 }
 
@@ -123,9 +125,19 @@ def _network() -> list[Any]:
 def _work() -> list[Any]:
     memory = number("MEMORY", "Memory to keep to, in GB", least=0.1, whole=False)
     memory.setHelp(tr("The engine then chooses the size of its tiles by it."))
+    fill = QgsProcessingParameterBoolean(
+        "FILL_GAPS", tr("Fill the gaps of single bands"), False, True
+    )
+    fill.setHelp(
+        tr(
+            "Where a band of the hyperspectral image has no data and others have, its values are "
+            "estimated from theirs; else the result has no data there in that band."
+        )
+    )
     return [
         number("TILE", "Edge of a tile, in pixels", least=1),
         number("OVERLAP", "Margin around a tile, in pixels", least=0),
         memory,
         choice("DEVICE", "Where the network runs", DEVICES),
+        fill,
     ]
