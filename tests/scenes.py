@@ -74,10 +74,10 @@ def dataset(
 
 
 def pair(
-    height: int = 96, width: int = 96, ratio: int = 4
+    height: int = 96, width: int = 96, ratio: int = 4, bands: int = 12
 ) -> tuple[xr.Dataset, xr.Dataset, np.ndarray]:
     """Georeferenced HSI and MSI, and the reference cube."""
-    cube = reference_cube(height, width)
+    cube = reference_cube(height, width, bands)
     lr, hr, _ = simulated(cube, ratio)
     hsi = dataset(lr, 10.0 * ratio, np.linspace(430.0, 900.0, len(cube)))
     return hsi, dataset(hr, 10.0, [490, 560, 665, 840]), cube

@@ -1,8 +1,10 @@
-"""Gaps of single bands in the HSI.
+"""Gaps of single bands in the HSI, and values of single bands that nothing explains.
 
 Everything that is measured and learned takes whole spectra, and a pixel that lacks one band would
 be a gap in all of them. So spectra are made whole first; in the result what was lacking is nodata
-again, in those bands alone.
+again, in those bands alone. Dead and hot detectors that nobody marked would spoil the bands around,
+the pixels around and whatever is measured: their values are replaced in the same way, and those
+are the result's.
 """
 
 from __future__ import annotations
@@ -10,13 +12,17 @@ from __future__ import annotations
 import itertools
 import logging
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from ..errors import named
 from ..grids.pair import Pair
 from ..grids.sources import Altered, ResampledSource
+from ..grids.windows import Window, blocks, within
 from ..scene.moments import Extent
+from ..scene.plausible import MARGIN, Plausible
+from ..scene.statistics import Over
 from ..scene.whole_spectra import WholeSpectra
 from ..system.threads import one_blas_thread
 from .own_pixels import OwnPixels
@@ -26,6 +32,41 @@ log = logging.getLogger(__name__)
 
 #: Edge of a window in which bands are compared, own pixels, and windows that are enough.
 EDGE, ENOUGH = 40, 9
+#: Edge of a block in which implausible values are counted, own pixels.
+COUNTED = 128
+#: Share of implausible values from which on they are worth a warning.
+MANY = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class SiftedSource(Altered):
+    """An HSI without its implausible values.
+
+    Parameters
+    ----------
+    source : Source
+    good : ndarray
+        ``(L,)`` bool: bands that count; the others are left as they are.
+    plausible : Plausible
+        Of the good bands.
+    """
+
+    good: np.ndarray
+    plausible: Plausible
+
+    def _inside(self, rows: slice, cols: slice) -> np.ndarray:
+        return self.sifted(rows, cols)[0]
+
+    @one_blas_thread()
+    def sifted(self, rows: slice, cols: slice) -> tuple[np.ndarray, np.ndarray]:
+        """A window, and how many of its values are implausible in every good band."""
+        around = tuple(slice(s.start - MARGIN, s.stop + MARGIN) for s in (rows, cols))
+        image = self.source.read(*around)
+        lost = np.zeros(image.shape, bool)
+        lost[self.good] = self.plausible.implausible(image[self.good])
+        image[lost] = np.nan
+        inner = within((rows, cols), around)
+        return image[:, *inner], lost[self.good][:, *inner].sum(axis=(1, 2))
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +93,10 @@ class MendedSource(Altered):
         return image
 
 
-def mended(pair: Pair, extent: Extent, good: np.ndarray) -> Pair:
-    """The pair with whole spectra, where only some of its HSI's bands have gaps.
+def mended(
+    pair: Pair, extent: Extent, good: np.ndarray, *, sift: bool = True, over: Over = map
+) -> Pair:
+    """The pair with whole spectra, where single bands of its HSI have gaps or implausible values.
 
     Parameters
     ----------
@@ -63,16 +106,47 @@ def mended(pair: Pair, extent: Extent, good: np.ndarray) -> Pair:
         Of the whole HSI.
     good : ndarray
         ``(L,)`` bool: bands to use.
+    sift : bool
+        Whether to look for implausible values.
+    over : callable
+        Where that is done, see `statistics.Over`.
     """
-    if not extent.lost[good].any():
+    own, notes, broken = OwnPixels.of(pair), pair.notes, None
+    if sift:
+        own, found = _sifted(own, good, over)
+        notes += found
+    if extent.lost[good].any():
+        note, broken = _described(extent, good), pair.hsi
+        log.warning(note)
+        notes += (note,)
+    if notes == pair.notes:
         return pair
-    own = OwnPixels.of(pair)
-    source = MendedSource(own.source, good, _known(own, good))
+    source = MendedSource(own.source, good, WholeSpectra.of(_samples(own, good)))
     resampled = isinstance(pair.hsi, ResampledSource)
     hsi = replace(pair.hsi, source=source) if resampled else source
-    note = _described(extent, good)
-    log.warning(note)
-    return replace(pair, hsi=hsi, broken=pair.hsi, notes=(*pair.notes, note))
+    return replace(pair, hsi=hsi, broken=broken, notes=notes)
+
+
+def _sifted(own: OwnPixels, good: np.ndarray, over: Over) -> tuple[OwnPixels, tuple[str, ...]]:
+    """Own pixels without implausible values, and a sentence on these, if there are any."""
+    source = SiftedSource(own.source, good, Plausible.of(_samples(own, good)))
+    windows = (own.in_source(*block) for block in blocks(own.shape, COUNTED))
+    lost = sum(over(partial(_counted, source), windows))
+    if not lost.any():
+        return own, ()
+    most = [np.flatnonzero(good)[b] + 1 for b in np.argsort(-lost, kind="stable")[:5] if lost[b]]
+    share = lost.sum() / (good.sum() * own.shape[0] * own.shape[1])
+    note = (
+        f"{lost.sum()} values of the HSI, {100 * share:.2g} % of all, are what no other band and "
+        f"pixel explains, mostly in {named('band', most)}: taken for dead or hot detectors, and "
+        "replaced by what the other bands tell."
+    )
+    log.log(logging.WARNING if share >= MANY else logging.INFO, note)
+    return replace(own, source=source), (note,)
+
+
+def _counted(source: SiftedSource, window: Window) -> np.ndarray:
+    return source.sifted(*window)[1]
 
 
 def _described(extent: Extent, good: np.ndarray) -> str:
@@ -86,8 +160,8 @@ def _described(extent: Extent, good: np.ndarray) -> str:
     )
 
 
-@one_blas_thread()
-def _known(own: OwnPixels, good: np.ndarray) -> WholeSpectra:
+def _samples(own: OwnPixels, good: np.ndarray) -> np.ndarray:
+    """Spectra ``(L, n)`` of some windows, in the good bands."""
     windows = itertools.islice(scattered_windows(own.shape, EDGE), ENOUGH)
     images = [own.read(*window)[good].reshape(good.sum(), -1) for window in windows]
-    return WholeSpectra.of(np.concatenate(images, axis=1))
+    return np.concatenate(images, axis=1)

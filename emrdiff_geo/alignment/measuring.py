@@ -99,7 +99,8 @@ def measure_pair(
     psf : str
         PSF between the grids, see `resolve_psf`.
     normalise : bool
-        Whether, where the images disagree, to make the MSI linear, see `gamma`, to set aside what
+        Whether to replace values of single bands that nothing explains, see `band_gaps`; and,
+        where the images disagree, to make the MSI linear, see `gamma`, to set aside what
         the two contradict each other in, see `contradiction`, to take the HSI's pixels where they
         lie, see `placing`, and to bring the MSI to the light of the HSI, see `light`; and to filter
         its noise, see `denoise`, where there is much.
@@ -120,7 +121,8 @@ def measure_pair(
         If there is no such PSF; if there are no bands, or no pixels, to measure.
     """
     good, extent, hsi_digest = usable_bands(pair, over)
-    seen = _Seen.of(mended(pair, extent, good), psf, good, over)
+    pair = mended(pair, extent, good, sift=normalise, over=over)
+    seen = _Seen.of(pair, psf, good, over)
     msi_digest = seen.msi_digest
     if normalise:
         put, put_again = partial(placed, over=over), partial(placed_again, over=over)

@@ -82,11 +82,11 @@ class OwnPixels:
 
     def read(self, rows: slice, cols: slice) -> np.ndarray:
         """Read a window ``(L, h, w)``, see `Source.read`."""
-        return self.source.read(*self._in_source(rows, cols))
+        return self.source.read(*self.in_source(rows, cols))
 
     def centres(self, rows: slice, cols: slice) -> tuple[np.ndarray, np.ndarray]:
         """Rows and columns ``(h, w)`` of the frame at which the centres of a window lie."""
-        rows, cols = self._in_source(rows, cols)
+        rows, cols = self.in_source(rows, cols)
         y, x = (np.arange(s.start, s.stop) + 0.5 for s in (rows, cols))
         y, x = np.meshgrid(y, x, indexing="ij")
         if self.onto is None:
@@ -138,7 +138,8 @@ class OwnPixels:
         linear = Affine.identity() if self.onto is None else self.onto.affine
         return linear is not None and linear.b == linear.d == 0
 
-    def _in_source(self, rows: slice, cols: slice) -> tuple[slice, slice]:
+    def in_source(self, rows: slice, cols: slice) -> Window:
+        """A window of these pixels, counted from the first of the source."""
         top, left = self.first
         return (
             slice(rows.start + top, rows.stop + top),

@@ -18,6 +18,7 @@ from scipy import ndimage
 
 from ..degradation.degrade import Degradation
 from ..grids.pair import Pair
+from ..scene.plausible import Plausible
 from ..scene.whole_spectra import WholeSpectra, is_broken
 from ..system.threads import one_blas_thread
 
@@ -195,7 +196,9 @@ def _windows(pair: Pair) -> list[_Window]:
 
 
 def _whole(images: list[np.ndarray]) -> list[np.ndarray]:
-    """Images ``(L, h, w)`` whose pixels have all bands, or few."""
+    """Images ``(L, h, w)`` without implausible values, whose pixels have all bands or few."""
+    plausible = Plausible.of(np.concatenate([i.reshape(len(i), -1) for i in images], axis=1))
+    images = [np.where(plausible.implausible(i), np.float32(np.nan), i) for i in images]
     spectra = [image.reshape(len(image), -1) for image in images]
     if not any(is_broken(s).any() for s in spectra):
         return images
