@@ -19,6 +19,7 @@ from ..grids.resample import PixelMap
 from ..reading.normalise import grid_coords
 from ..reading.readers import as_image
 from .shift import Shift, measure_shift
+from .unmarked import marked
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +92,7 @@ def registered_pair(
     pair = pair_scenes(hsi, msi, ratio=ratio)
     for note in pair.notes:
         log.info(note)
+    pair = marked(pair)
     if pair.target is None:
         if coregister:
             raise GridError(
@@ -103,7 +105,7 @@ def registered_pair(
     if coregister and shift is not None and _worth_moving(pair, shift):
         notes.append(f"The HSI lay {shift}; its grid was moved to correct that.")
         log.info(notes[-1])
-        pair = pair_scenes(moved(hsi, pair, shift), msi, ratio=ratio)
+        pair = marked(pair_scenes(moved(hsi, pair, shift), msi, ratio=ratio))
         # What is left is judged as if nobody had moved anything.
         shift = measure_shift(pair)
     level, note = _judged(shift, coregister, force)

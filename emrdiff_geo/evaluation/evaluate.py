@@ -13,6 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ..alignment.optics import AUTO, describe
+from ..alignment.unmarked import marked
 from ..degradation.degrade import Degradation
 from ..errors import GridError, InputError
 from ..grids.pair import Pair, geobox_of, pair_scenes
@@ -318,7 +319,7 @@ def pair_on_grid(
     located = geobox_of(msi, "MSI") is not None
     if box is None and located:
         raise GridError("The fused image has no CRS and its inputs have; give it the MSI's grid.")
-    pair = pair_scenes(hsi, msi, ratio=whole, target=box if located else None)
+    pair = marked(pair_scenes(hsi, msi, ratio=whole, target=box if located else None))
     if pair.shape != fused.shape[1:]:
         raise GridError(
             f"The fused image has {_size(fused.shape[1:])} pixels and the MSI {_size(pair.shape)}; "

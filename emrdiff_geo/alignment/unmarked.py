@@ -1,0 +1,99 @@
+"""Nodata that nobody declared: the corners of a rotated image, filled with zeros.
+
+A file without a nodata value shows ground of no light there, with a hard edge that no method
+follows. What is 0 in every band at a corner stands for nodata, and so do all bodies of such pixels
+in that image; single ones may be black.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import ndimage
+
+from ..grids.pair import Pair
+from ..grids.sources import Altered, Source
+from ..grids.windows import within
+
+log = logging.getLogger(__name__)
+
+#: Edge of a corner that has to be filled, pixels: hundreds of bands are seldom 0 by themselves.
+HSI_CORNER, MSI_CORNER = 3, 16
+#: Edge of the least body, and how far off one the pixels of its ragged rim may lie.
+BODY, RIM = 3, 4
+
+
+@dataclass(frozen=True, eq=False)
+class MarkedSource(Altered):
+    """An image that is nodata where all its bands have one value, in bodies of such pixels.
+
+    Parameters
+    ----------
+    source : Source
+    value : float
+    """
+
+    value: float
+
+    def _inside(self, rows: slice, cols: slice) -> np.ndarray:
+        margin = BODY + RIM
+        around = tuple(slice(s.start - margin, s.stop + margin) for s in (rows, cols))
+        image = self.source.read(*around)
+        filled = (image == np.float32(self.value)).all(axis=0)
+        if filled.any():
+            body = ndimage.binary_opening(filled, np.ones((BODY, BODY)))
+            wide = np.ones((3, 3))
+            image[:, ndimage.binary_dilation(body, wide, iterations=RIM, mask=filled)] = np.nan
+        return image[:, *within((rows, cols), around)]
+
+
+def marked(pair: Pair) -> Pair:
+    """The pair with what stands for nodata in its images as nodata; told in a note, and logged.
+
+    Parameters
+    ----------
+    pair : Pair
+        From `pair_scenes`. The corners of both images are read.
+    """
+    found = {}
+    for name, size in (("hsi", HSI_CORNER), ("msi", MSI_CORNER)):
+        image = getattr(pair, name)
+        value = _filling(_innermost(image), size)
+        if value is not None:
+            note = (
+                f"The {name.upper()} has {value:g} in every band at a corner and names no nodata "
+                "value for that: such pixels are taken as nodata."
+            )
+            log.warning(note)
+            found[name] = _marked(image, value)
+            found["notes"] = (*found.get("notes", pair.notes), note)
+    return replace(pair, **found) if found else pair
+
+
+def _innermost(source: Source) -> Source:
+    while hasattr(source, "source"):
+        source = source.source
+    return source
+
+
+def _marked(source: Source, value: float) -> Source:
+    """A source whose innermost one is marked."""
+    if not hasattr(source, "source"):
+        return MarkedSource(source, value)
+    return replace(source, source=_marked(source.source, value))
+
+
+def _filling(source: Source, size: int) -> float | None:
+    """What a corner is filled with, 0 or less; None where none is."""
+    height, width = source.shape[1:]
+    if min(height, width) < 4 * size:
+        return None
+    for rows in (slice(0, size), slice(height - size, height)):
+        for cols in (slice(0, size), slice(width - size, width)):
+            corner = source.read(rows, cols)
+            value = float(corner[0, 0, 0])
+            if value <= 0 and (corner == corner[0, 0, 0]).all():
+                return value
+    return None
