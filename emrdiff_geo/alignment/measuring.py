@@ -90,8 +90,8 @@ def measure_pair(
 ) -> tuple[Pair, Measured]:
     """Measure a pair: its optics, its statistics, and what its two images disagree about.
 
-    Reads the MSI once and the HSI three times; where the two disagree, both once more to look at the
-    light and twice to look for displacements; and both again after each change.
+    Reads the MSI once and the HSI three times; where the two disagree, both once more to look at
+    the light and twice to look for displacements; and both again after each change.
 
     Parameters
     ----------
