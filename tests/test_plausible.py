@@ -88,6 +88,13 @@ def test_an_unusual_material_is_none():
     assert not found_in(cube).any()
 
 
+def test_whole_numbers_in_dark_bands_are_none():
+    cube = reference_cube(COARSE, COARSE, BANDS)
+    rng = np.random.default_rng(0)
+    cube[[7, 19]] = rng.random((2, COARSE, COARSE)) < 0.02  # 0 and some ones
+    assert not found_in(np.round(cube)).any()
+
+
 def test_what_is_found_does_not_depend_on_the_window():
     image = spoilt(pair(SIZE, SIZE, RATIO, bands=BANDS)[0], dead("columns") | dead("values"), 0)
     image = image["image"].values

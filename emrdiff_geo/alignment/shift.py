@@ -197,13 +197,23 @@ def _windows(pair: Pair) -> list[_Window]:
 
 def _whole(images: list[np.ndarray]) -> list[np.ndarray]:
     """Images ``(L, h, w)`` without implausible values, whose pixels have all bands or few."""
-    plausible = Plausible.of(np.concatenate([i.reshape(len(i), -1) for i in images], axis=1))
-    images = [np.where(plausible.implausible(i), np.float32(np.nan), i) for i in images]
+    plausible = Plausible.of(_thinned(images))
+    lost = [plausible.implausible(image) for image in images]
+    images = [
+        np.where(gone, np.float32(np.nan), image) if gone.any() else image
+        for gone, image in zip(lost, images, strict=True)
+    ]
     spectra = [image.reshape(len(image), -1) for image in images]
     if not any(is_broken(s).any() for s in spectra):
         return images
-    known = WholeSpectra.of(np.concatenate(spectra, axis=1))
+    known = WholeSpectra.of(_thinned(images))
     return [known.completed(s).reshape(i.shape) for s, i in zip(spectra, images, strict=True)]
+
+
+def _thinned(images: list[np.ndarray]) -> np.ndarray:
+    """Spectra ``(L, n)`` of every fourth pixel, of all of small images."""
+    step = 2 if images[0][0].size > LARGEST**2 / 4 else 1
+    return np.concatenate([i[:, ::step, ::step].reshape(len(i), -1) for i in images], axis=1)
 
 
 def scattered_windows(shape: tuple[int, int], edge: int) -> Iterator[tuple[slice, slice]]:
@@ -225,10 +235,8 @@ def scattered_windows(shape: tuple[int, int], edge: int) -> Iterator[tuple[slice
 def _components(blocks: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Mean ``(L,)`` and leading principal axes ``(k, L)`` of all pixels that are complete."""
     # A quarter of the pixels of large windows: the axes need no more, and float64 is large.
-    step = 2 if blocks[0][0].size > LARGEST**2 / 4 else 1
-    thin = [b[:, ::step, ::step] for b in blocks]
-    samples = np.concatenate([b[:, np.isfinite(b).all(axis=0)] for b in thin], axis=1)
-    samples = samples.astype(np.float64)
+    samples = _thinned(blocks)
+    samples = samples[:, np.isfinite(samples).all(axis=0)].astype(np.float64)
     if samples.shape[1] < 2:
         return np.zeros(len(samples)), np.zeros((0, len(samples)))
     mean = samples.mean(axis=1)

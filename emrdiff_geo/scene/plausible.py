@@ -24,8 +24,9 @@ FAR, CONTRAST = 10.0, 0.5
 SHARED, REACH, MOST, BANDS = 0.25, 2, 2, 3
 #: Values of which the lines are drawn; pixels that are looked at at a time.
 ENOUGH, PIXELS = 300_000, 4096
-#: Part of the largest value that no difference is less than.
-ROUNDING = 1e-6
+#: No difference is less than so much of the largest value, by rounding, or of the usual contrast:
+#: whole numbers in a dark band are no dead detectors.
+ROUNDING, STEP = 1e-6, 2e-3
 #: How often lines are drawn, and values are looked at once what was implausible is gone.
 DRAWN, LOOKS = 4, 2
 #: Pixels around that decide about one.
@@ -60,11 +61,12 @@ class Plausible:
             np.stack(values).astype(np.float32) for values in zip(*lines, strict=True)
         )
         contrast = np.diff(_quantiles(spectra, 0.16, 0.84), axis=0)[0] / 2
-        rounding = ROUNDING * np.nanmax(np.abs(spectra), initial=np.finfo(np.float32).tiny)
-        contrast = np.maximum(contrast, rounding)
+        least = ROUNDING * np.nanmax(np.abs(spectra), initial=np.finfo(np.float32).tiny)
+        least = max(least, STEP * float(np.median(contrast)))
+        contrast = np.maximum(contrast, least)
         known = cls(slope, constant, np.ones(len(spectra), np.float32), contrast)
         usual = 2.5 * _quantiles(known.off(spectra), 0.5)[0]
-        return cls(slope, constant, np.maximum(usual, rounding), contrast)
+        return cls(slope, constant, np.maximum(usual, least), contrast)
 
     def off(self, image: np.ndarray) -> np.ndarray:
         """How far values ``(L, ...)`` lie off the second nearest line; NaN where there are none."""

@@ -42,7 +42,7 @@ class WholeSpectra:
     @classmethod
     def of(cls, spectra: np.ndarray) -> WholeSpectra:
         """Of spectra ``(L, n)``; NaN is nodata."""
-        spectra = spectra[:, :: -(-spectra.size // ENOUGH)]
+        spectra = spectra[:, :: max(-(-spectra.size // ENOUGH), 1)]
         known = cls._of_pairs(spectra)
         for _ in range(ROUNDS):
             filled = known.completed(spectra)
