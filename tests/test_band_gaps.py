@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scenes import pair, reference_cube
 from test_own_pixels import MSI, NM, seen_by
 
+from emrdiff_geo.degradation.degrade import Degradation
 from emrdiff_geo.errors import InputError
 from emrdiff_geo.evaluation.evaluate import evaluate
 from emrdiff_geo.fusion import fuse, fuse_to_file
@@ -107,6 +108,27 @@ def test_whole_spectra_are_left_alone():
     assert made.pair.broken is None
 
 
+def test_a_scene_that_is_mostly_empty():
+    hsi, msi, cube = pair(400, 400, 2)
+    gaps = np.ones((BANDS, 200, 200), bool)
+    gaps[:, 45:75, 45:75] = False  # between the windows that are looked at first
+    holed = gaps.copy()
+    holed[[4, 7], 50:60, 50:60] = True
+    found = fuse(gappy(hsi, holed), msi, method="regression", fill_gaps=True)["image"].values
+    clean = fuse(gappy(hsi, gaps), msi, method="regression")["image"].values
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(clean))
+    assert rms(found - cube) < rms(clean - cube) + 0.01 * cube.std()
+
+
+def test_bands_that_are_empty_anyway_do_not_count():
+    hsi, msi, _ = pair(SIZE, SIZE, RATIO, bands=40)
+    gaps = np.zeros((40, COARSE, COARSE), bool)
+    gaps[12:] = True
+    gaps[[2, 5, 7], 10, 10] = True
+    found = fuse(gappy(hsi, gaps), msi, method="regression")["image"].values
+    np.testing.assert_array_equal(np.isnan(found), fine(gaps))
+
+
 def test_grids_that_do_not_nest():
     cube = reference_cube(160, 160, BANDS)
     hsi = seen_by(cube, utm(4.3, (36, 36), 1.7, 2.3))
@@ -140,7 +162,7 @@ def test_such_results_can_be_evaluated():
         everywhere[number, :, number::BANDS] = True
     holed = gappy(hsi, everywhere)
     left, filled = (fuse(holed, msi, method="gaussian_process", fill_gaps=f) for f in (False, True))
-    for psf in ("auto", "gaussian"):
+    for psf in ("auto", "gaussian", Degradation(RATIO)):
         found = evaluate(filled, cube, hsi=holed, msi=msi, psf=psf)
         assert found.metrics["valid"] == 1
         assert found.metrics["PSNR"] > 60

@@ -95,6 +95,13 @@ def test_whole_numbers_in_dark_bands_are_none():
     assert not found_in(np.round(cube)).any()
 
 
+def test_bands_that_were_clipped_are_not_judged():
+    rng = np.random.default_rng(0)
+    cube = reference_cube(COARSE, COARSE, BANDS)
+    cube[20:] = np.maximum(rng.normal(-30, 40, (BANDS - 20, COARSE, COARSE)), 0)  # water
+    assert not found_in(cube).any()
+
+
 def test_what_is_found_does_not_depend_on_the_window():
     image = spoilt(pair(SIZE, SIZE, RATIO, bands=BANDS)[0], dead("columns") | dead("values"), 0)
     image = image["image"].values

@@ -80,13 +80,22 @@ def test_single_black_pixels_are_ground_and_rims_are_not():
     image[:, :16, :16] = 0
     image[:, 16, 16] = image[:, 17, 17] = 0  # hangs on
     image[:, 30, 30] = image[:, 33:35, 20:22] = 0
-    found = MarkedSource(ArraySource(image), 0.0)
+    found = MarkedSource(ArraySource(image), 0.0, 3)
     lost = np.isnan(found.read(slice(None), slice(None)))
     expected = np.zeros((40, 40), bool)
     expected[:16, :16] = expected[16, 16] = expected[17, 17] = True
     np.testing.assert_array_equal(lost, np.broadcast_to(expected, lost.shape))
     window = np.isnan(found.read(slice(14, 18), slice(15, 20)))
     np.testing.assert_array_equal(window, lost[:, 14:18, 15:20])
+
+
+def test_a_band_without_data_hides_nothing():
+    hsi, msi, _ = pair(SIZE, SIZE, RATIO)
+    hsi = filled(hsi, 0)
+    hsi["image"][3] = np.nan
+    found = fuse(hsi, msi, method="regression")["image"].values
+    assert np.isnan(found[:, :60, :4]).all()
+    assert np.isfinite(found[4, 90:, 90:]).all()
 
 
 def test_evaluation_leaves_them_out():

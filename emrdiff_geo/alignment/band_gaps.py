@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -20,7 +22,7 @@ from ..errors import named
 from ..grids.pair import Pair
 from ..grids.sources import Altered, ResampledSource
 from ..grids.windows import Window, blocks, within
-from ..scene.moments import Extent
+from ..scene.moments import FEWEST, Extent
 from ..scene.plausible import MARGIN, Plausible
 from ..scene.statistics import Over
 from ..scene.whole_spectra import WholeSpectra
@@ -111,12 +113,12 @@ def mended(
     over : callable
         Where that is done, see `statistics.Over`.
     """
-    own, notes, broken = OwnPixels.of(pair), pair.notes, None
+    own, notes = OwnPixels.of(pair), pair.notes
     if sift:
         own, found = _sifted(own, good, over)
         notes += found
     if extent.lost[good].any():
-        note, broken = _described(extent, good), pair.hsi
+        note = _described(extent, good)
         log.warning(note)
         notes += (note,)
     if notes == pair.notes:
@@ -124,7 +126,7 @@ def mended(
     source = MendedSource(own.source, good, WholeSpectra.of(_samples(own, good)))
     resampled = isinstance(pair.hsi, ResampledSource)
     hsi = replace(pair.hsi, source=source) if resampled else source
-    return replace(pair, hsi=hsi, broken=broken, notes=notes)
+    return replace(pair, hsi=hsi, broken=pair.hsi, notes=notes)
 
 
 def _sifted(own: OwnPixels, good: np.ndarray, over: Over) -> tuple[OwnPixels, tuple[str, ...]]:
@@ -139,7 +141,7 @@ def _sifted(own: OwnPixels, good: np.ndarray, over: Over) -> tuple[OwnPixels, tu
     note = (
         f"{lost.sum()} values of the HSI, {100 * share:.2g} % of all, are what no other band and "
         f"pixel explains, mostly in {named('band', most)}: taken for dead or hot detectors, and "
-        "replaced by what the other bands tell."
+        "replaced by what the other bands tell (--no-normalise: not)."
     )
     log.log(logging.WARNING if share >= MANY else logging.INFO, note)
     return replace(own, source=source), (note,)
@@ -161,7 +163,18 @@ def _described(extent: Extent, good: np.ndarray) -> str:
 
 
 def _samples(own: OwnPixels, good: np.ndarray) -> np.ndarray:
-    """Spectra ``(L, n)`` of some windows, in the good bands."""
-    windows = itertools.islice(scattered_windows(own.shape, EDGE), ENOUGH)
-    images = [own.read(*window)[good].reshape(good.sum(), -1) for window in windows]
-    return np.concatenate(images, axis=1)
+    """Spectra ``(L, n)`` of some windows in the good bands, those that have no few of them."""
+    found: list[np.ndarray] = []
+    for window in _windows(own):
+        spectra = own.read(*window)[good].reshape(good.sum(), -1)
+        found.append(spectra[:, np.isfinite(spectra).mean(axis=0) >= FEWEST])
+        if sum(s.shape[1] for s in found) >= ENOUGH * EDGE**2 / 4 and len(found) >= ENOUGH:
+            break
+    return np.concatenate(found, axis=1)
+
+
+def _windows(own: OwnPixels) -> Iterator[Window]:
+    """Windows on a lattice over the scene, and then all of it, where those have too little data."""
+    if math.prod(own.shape) > ENOUGH * EDGE**2:
+        yield from itertools.islice(scattered_windows(own.shape, EDGE), ENOUGH)
+    yield from blocks(own.shape, EDGE)

@@ -19,10 +19,11 @@ from ..grids.windows import within
 
 log = logging.getLogger(__name__)
 
-#: Edge of a corner that has to be filled, pixels: hundreds of bands are seldom 0 by themselves.
+#: Edge of a corner that has to be filled, and of bodies elsewhere, pixels: hundreds of bands are
+#: seldom 0 by themselves.
 HSI_CORNER, MSI_CORNER = 3, 16
-#: Edge of the least body, and how far off one the pixels of its ragged rim may lie.
-BODY, RIM = 3, 4
+#: How far off a body the pixels of its ragged rim may lie, bodies' edges.
+RIM = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,19 +34,23 @@ class MarkedSource(Altered):
     ----------
     source : Source
     value : float
+    body : int
+        Edge of the least body, pixels.
     """
 
     value: float
+    body: int
 
     def _inside(self, rows: slice, cols: slice) -> np.ndarray:
-        margin = BODY + RIM
+        rim = RIM * self.body
+        margin = self.body + rim
         around = tuple(slice(s.start - margin, s.stop + margin) for s in (rows, cols))
         image = self.source.read(*around)
-        filled = (image == np.float32(self.value)).all(axis=0)
+        filled = _is_filled(image, self.value)
         if filled.any():
-            body = ndimage.binary_opening(filled, np.ones((BODY, BODY)))
+            body = ndimage.binary_opening(filled, np.ones((self.body, self.body)))
             wide = np.ones((3, 3))
-            image[:, ndimage.binary_dilation(body, wide, iterations=RIM, mask=filled)] = np.nan
+            image[:, ndimage.binary_dilation(body, wide, iterations=rim, mask=filled)] = np.nan
         return image[:, *within((rows, cols), around)]
 
 
@@ -67,7 +72,7 @@ def marked(pair: Pair) -> Pair:
                 "value for that: such pixels are taken as nodata."
             )
             log.warning(note)
-            found[name] = _marked(image, value)
+            found[name] = _marked(image, value, size)
             found["notes"] = (*found.get("notes", pair.notes), note)
     return replace(pair, **found) if found else pair
 
@@ -78,11 +83,11 @@ def _innermost(source: Source) -> Source:
     return source
 
 
-def _marked(source: Source, value: float) -> Source:
+def _marked(source: Source, value: float, body: int) -> Source:
     """A source whose innermost one is marked."""
     if not hasattr(source, "source"):
-        return MarkedSource(source, value)
-    return replace(source, source=_marked(source.source, value))
+        return MarkedSource(source, value, body)
+    return replace(source, source=_marked(source.source, value, body))
 
 
 def _filling(source: Source, size: int) -> float | None:
@@ -93,7 +98,13 @@ def _filling(source: Source, size: int) -> float | None:
     for rows in (slice(0, size), slice(height - size, height)):
         for cols in (slice(0, size), slice(width - size, width)):
             corner = source.read(rows, cols)
-            value = float(corner[0, 0, 0])
-            if value <= 0 and (corner == corner[0, 0, 0]).all():
+            value = float(np.nanmin(corner, initial=np.inf))
+            if value <= 0 and _is_filled(corner, value).all():
                 return value
     return None
+
+
+def _is_filled(image: np.ndarray, value: float) -> np.ndarray:
+    """Pixels ``(h, w)`` of which every band that has data has a value."""
+    same = image == np.float32(value)
+    return (same | np.isnan(image)).all(axis=0) & same.any(axis=0)

@@ -346,9 +346,9 @@ def _agreement(
     used = _filled_bands([fused, pair.hsi], notes)
     good = used[pair.hsi_bands.good[used]]
     used = good if good.size else used
-    if isinstance(psf, str):
-        pair, psf = as_seen(pair, psf)
-        notes.extend(note for note in pair.notes if note not in notes)
+    given, (pair, psf) = psf, as_seen(pair, psf)
+    notes.extend(note for note in pair.notes if note not in notes)
+    if isinstance(given, str):
         notes.append(f"PSF between the images: {describe(psf, pair.scale)}.")
     response = None if response is None else np.asarray(response)[:, used]
     found = pair_consistency(fused, pair, used, with_msi, response, psf, block)

@@ -22,13 +22,15 @@ from .consistency import WHOLE, Consistency, consistency, fit_response
 FEW_BANDS = 12
 
 
-def as_seen(pair: Pair, psf: str) -> tuple[Pair, Degradation]:
+def as_seen(pair: Pair, psf: str | Degradation) -> tuple[Pair, Degradation]:
     """A pair with its HSI's pixels where they lie, and their PSF, see `measuring.located`.
 
     Measured on some of the fine bands: a result that stands for the MSI may have hundreds of them.
-    A named PSF is taken as it is, and so are the pixels' places then. What single bands of the HSI
-    lack is estimated.
+    A named or given PSF is taken as it is, and so are the pixels' places then. What single bands of
+    the HSI lack is estimated.
     """
+    if isinstance(psf, Degradation):
+        return with_whole_spectra(pair)[0], psf
     if psf != AUTO:
         return with_whole_spectra(pair)[0], resolve_psf(pair, psf)
     some = np.unique(np.linspace(0, pair.n_msi - 1, FEW_BANDS).round().astype(int))

@@ -77,7 +77,9 @@ class Extent:
         """Extent of an image ``(L, y, x)`` with NaN for nodata, of whose bands some are good."""
         values = image.reshape(len(image), -1)
         there = np.isfinite(values)
-        lost = ~there[:, there[good].mean(axis=0) >= FEWEST] if good.any() else there[:, :0]
+        # Bands that are empty anyway are not what a pixel lacks.
+        counting = there[good & there.any(axis=1)]
+        lost = ~there[:, counting.mean(axis=0) >= FEWEST] if len(counting) else there[:, :0]
         least, largest = np.fmin.reduce(values, axis=1), np.fmax.reduce(values, axis=1)
         return cls(there.sum(axis=1), lost.sum(axis=1), least, largest)
 

@@ -20,8 +20,12 @@ BESIDE = (-1, 1, -2, 2, -3, 3)
 #: the rest; so were 91 to 100 % of zeros that were put into four of them.
 FAR, CONTRAST = 10.0, 0.5
 #: How much of that the pixels to the sides, or those above and below, may usually be off, and no
-#: more than `MOST` bands of those up to `BANDS` beside it.
-SHARED, REACH, MOST, BANDS = 0.25, 2, 2, 3
+#: more than `MOST` bands of those up to `BANDS` beside it, one fewer of fewer than `MANY` bands.
+SHARED, REACH, MOST, BANDS, MANY = 0.25, 2, 2, 3, 20
+#: Fewest values that have to be known along bands, rows or columns, itself among them.
+KNOWN_BANDS, KNOWN_PIXELS = 4, 3
+#: Largest share of a band's values that are the same: dark bands that were clipped are not judged.
+SAME = 0.2
 #: Values of which the lines are drawn; pixels that are looked at at a time.
 ENOUGH, PIXELS = 300_000, 4096
 #: No difference is less than so much of the largest value, by rounding, or of the usual contrast:
@@ -44,7 +48,7 @@ class Plausible:
     usual : ndarray
         ``(L,)`` float32: how far values lie off the second nearest of these lines.
     contrast : ndarray
-        ``(L,)`` float32: standard deviation, by quantiles.
+        ``(L,)`` float32: standard deviation, by quantiles; infinite of bands that are not judged.
     """
 
     slope: np.ndarray
@@ -66,6 +70,7 @@ class Plausible:
         contrast = np.maximum(contrast, least)
         known = cls(slope, constant, np.ones(len(spectra), np.float32), contrast)
         usual = 2.5 * _quantiles(known.off(spectra), 0.5)[0]
+        contrast[[_commonest(band) > SAME for band in spectra]] = np.inf
         return cls(slope, constant, np.maximum(usual, least), contrast)
 
     def off(self, image: np.ndarray) -> np.ndarray:
@@ -107,12 +112,13 @@ class Plausible:
             return far
         at = np.nonzero(far)
         # Of noisy bands either unit alone would have their neighbours look alike.
-        alike = [
-            (_along(u, at, 0, BANDS) > SHARED * u[at]).sum(axis=0)
-            for u in (units, off / self.contrast[:, None, None])
-        ]
-        around = [np.nanmedian(_along(off, at, axis, REACH), axis=0) for axis in (1, 2)]
-        far[at] = (np.minimum(*alike) <= MOST) & (np.minimum(*around) < SHARED * off[at])
+        beside = [_along(u, at, 0, BANDS) for u in (units, off / self.contrast[:, None, None])]
+        alike = [(b > SHARED * b[BANDS]).sum(axis=0) for b in beside]
+        told = np.isfinite(beside[0]).sum(axis=0) >= KNOWN_BANDS
+        most = MOST if len(image) >= MANY else MOST - 1
+        around = [_usually(_along(off, at, axis, REACH)) for axis in (1, 2)]
+        alone = np.minimum(*around) < SHARED * off[at]
+        far[at] = told & alone & (np.minimum(*alike) <= most)
         return far
 
 
@@ -149,6 +155,20 @@ def _quantiles(values: np.ndarray, *shares: float) -> np.ndarray:
     known = np.isfinite(values).any(axis=1)
     found = np.zeros((len(shares), len(values)), np.float32)
     found[:, known] = np.nanquantile(values[known], shares, axis=1)
+    return found
+
+
+def _commonest(band: np.ndarray) -> float:
+    """Share of a band's values that the commonest of them has."""
+    counts = np.unique(band[np.isfinite(band)], return_counts=True)[1]
+    return counts.max(initial=0) / max(counts.sum(), 1)
+
+
+def _usually(around: np.ndarray) -> np.ndarray:
+    """Median ``(n,)`` of ``(m, n)``, infinite where few are known."""
+    known = np.isfinite(around).sum(axis=0) >= KNOWN_PIXELS
+    found = np.full(around.shape[1], np.inf, np.float32)
+    found[known] = np.nanmedian(around[:, known], axis=0)
     return found
 
 

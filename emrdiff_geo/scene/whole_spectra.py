@@ -31,7 +31,7 @@ class WholeSpectra:
     Attributes
     ----------
     mean : ndarray
-        ``(L,)`` float64.
+        ``(L,)`` float64; NaN of bands without data, which are no help and stay as they are.
     precision : ndarray
         ``(L, L)`` float64, the inverse of the covariance.
     """
@@ -68,6 +68,7 @@ class WholeSpectra:
         # Of other spectra for every two bands: by chance it need not be one of any.
         size, axes = np.linalg.eigh(correlation)
         precision = (axes / (np.maximum(size, 0) + own)) @ axes.T
+        mean[~there.any(axis=1)] = np.nan
         return cls(mean, precision / np.outer(deviation, deviation))
 
     def completed(self, spectra: np.ndarray) -> np.ndarray:
@@ -79,7 +80,7 @@ class WholeSpectra:
         patterns, which = np.unique(there[:, broken], axis=1, return_inverse=True)
         for number, known in enumerate(patterns.T):
             chosen, lost = broken[which.ravel() == number], ~known
-            apart = spectra[np.ix_(known, chosen)] - self.mean[known, None]
+            apart = np.nan_to_num(spectra[np.ix_(known, chosen)] - self.mean[known, None])
             pull = self.precision[np.ix_(lost, known)] @ apart
             away = np.linalg.solve(self.precision[np.ix_(lost, lost)], pull)
             found[np.ix_(lost, chosen)] = self.mean[lost, None] - away
