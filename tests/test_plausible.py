@@ -95,11 +95,13 @@ def test_whole_numbers_in_dark_bands_are_none():
     assert not found_in(np.round(cube)).any()
 
 
-def test_bands_that_were_clipped_are_not_judged():
+def test_bands_that_were_clipped_are_judged_by_others():
     rng = np.random.default_rng(0)
     cube = reference_cube(COARSE, COARSE, BANDS)
     cube[20:] = np.maximum(rng.normal(-30, 40, (BANDS - 20, COARSE, COARSE)), 0)  # water
     assert not found_in(cube).any()
+    cube[25, 5, 7] = 3 * cube.max()
+    assert [tuple(at) for at in np.argwhere(found_in(cube))] == [(25, 5, 7)]
 
 
 def test_what_is_found_does_not_depend_on_the_window():

@@ -24,8 +24,9 @@ FAR, CONTRAST = 10.0, 0.5
 SHARED, REACH, MOST, BANDS, MANY = 0.25, 2, 2, 3, 20
 #: Fewest values that have to be known along bands, rows or columns, itself among them.
 KNOWN_BANDS, KNOWN_PIXELS = 4, 3
-#: Largest share of a band's values that are the same: dark bands that were clipped are not judged.
-SAME = 0.2
+#: Largest share of a band's values that are the same. More are in dark bands that were clipped,
+#: whose values are judged by so many of the largest contrasts of any band.
+SAME, CLIPPED = 0.2, 4
 #: Values of which the lines are drawn; pixels that are looked at at a time.
 ENOUGH, PIXELS = 300_000, 4096
 #: No difference is less than so much of the largest value, by rounding, or of the usual contrast:
@@ -48,7 +49,7 @@ class Plausible:
     usual : ndarray
         ``(L,)`` float32: how far values lie off the second nearest of these lines.
     contrast : ndarray
-        ``(L,)`` float32: standard deviation, by quantiles; infinite of bands that are not judged.
+        ``(L,)`` float32: standard deviation, by quantiles; of clipped bands more.
     """
 
     slope: np.ndarray
@@ -70,7 +71,8 @@ class Plausible:
         contrast = np.maximum(contrast, least)
         known = cls(slope, constant, np.ones(len(spectra), np.float32), contrast)
         usual = 2.5 * _quantiles(known.off(spectra), 0.5)[0]
-        contrast[[_commonest(band) > SAME for band in spectra]] = np.inf
+        clipped = [_commonest(band) > SAME for band in spectra]
+        contrast[clipped] = CLIPPED * contrast.max(initial=0)
         return cls(slope, constant, np.maximum(usual, least), contrast)
 
     def off(self, image: np.ndarray) -> np.ndarray:

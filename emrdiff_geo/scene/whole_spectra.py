@@ -22,6 +22,8 @@ FIRST_OWN, OWN = 0.03, 1e-3
 ROUNDS = 3
 #: Values that it is measured on.
 ENOUGH = 2_000_000
+#: Elements of matrices that are solved at a time.
+AT_ONCE = 2_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,15 +78,25 @@ class WholeSpectra:
         broken = np.flatnonzero(is_broken(spectra))
         if not broken.size:
             return spectra
-        there, found = np.isfinite(spectra), spectra.copy()
-        patterns, which = np.unique(there[:, broken], axis=1, return_inverse=True)
-        for number, known in enumerate(patterns.T):
-            chosen, lost = broken[which.ravel() == number], ~known
-            apart = np.nan_to_num(spectra[np.ix_(known, chosen)] - self.mean[known, None])
-            pull = self.precision[np.ix_(lost, known)] @ apart
-            away = np.linalg.solve(self.precision[np.ix_(lost, lost)], pull)
-            found[np.ix_(lost, chosen)] = self.mean[lost, None] - away
+        found = spectra.copy()
+        found[:, broken] = self._completed(spectra[:, broken])
         return found
+
+    def _completed(self, spectra: np.ndarray) -> np.ndarray:
+        """The same of spectra that lack some bands, those together that lack as many."""
+        lost = np.isnan(spectra)
+        apart = np.nan_to_num(spectra - self.mean[:, None])
+        pull = self.precision @ np.where(lost, 0, apart)
+        counts = lost.sum(axis=0)
+        for count in np.unique(counts):
+            (chosen,) = np.nonzero(counts == count)
+            for part in np.array_split(chosen, -(-len(chosen) * int(count) ** 2 // AT_ONCE)):
+                bands = np.nonzero(lost[:, part].T)[1].reshape(-1, count)
+                within = self.precision[bands[:, :, None], bands[:, None, :]]
+                there = bands, part[:, None]
+                away = np.linalg.solve(within, pull[there][:, :, None])[:, :, 0]
+                spectra[there] = self.mean[bands] - away
+        return spectra
 
 
 def is_broken(spectra: np.ndarray) -> np.ndarray:
