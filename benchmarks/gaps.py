@@ -22,8 +22,6 @@ from ._scenes import DATA
 from .disagreement import METHODS, RATIO, SCENES, as_pair, opened
 
 COLUMNS, VALUES = 0.03, 0.01
-
-
 KINDS = {"marked": np.nan, "zeros": 0.0, "hot": 3.0}
 
 

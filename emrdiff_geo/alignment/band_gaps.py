@@ -21,12 +21,13 @@ import numpy as np
 from ..errors import named
 from ..grids.pair import Pair
 from ..grids.sources import Altered, ResampledSource
-from ..grids.windows import Window, blocks, within
+from ..grids.windows import Window, blocks, grow
 from ..scene.moments import FEWEST, Extent
 from ..scene.plausible import MARGIN, Plausible
 from ..scene.statistics import Over
 from ..scene.whole_spectra import WholeSpectra
 from ..system.threads import one_blas_thread
+from .filled_bands import COUNTED
 from .own_pixels import OwnPixels
 from .shift import scattered_windows
 
@@ -34,8 +35,6 @@ log = logging.getLogger(__name__)
 
 #: Edge of a window in which bands are compared, own pixels, and windows that are enough.
 EDGE, ENOUGH = 40, 9
-#: Edge of a block in which implausible values are counted, own pixels.
-COUNTED = 128
 #: Share of implausible values from which on they are worth a warning.
 MANY = 1e-4
 
@@ -62,12 +61,11 @@ class SiftedSource(Altered):
     @one_blas_thread()
     def sifted(self, rows: slice, cols: slice) -> tuple[np.ndarray, np.ndarray]:
         """A window, and how many of its values are implausible in every good band."""
-        around = tuple(slice(s.start - MARGIN, s.stop + MARGIN) for s in (rows, cols))
+        around, inner = grow((rows, cols), MARGIN, self.shape[1:])
         image = self.source.read(*around)
         lost = np.zeros(image.shape, bool)
         lost[self.good] = self.plausible.implausible(image[self.good])
         image[lost] = np.nan
-        inner = within((rows, cols), around)
         return image[:, *inner], lost[self.good][:, *inner].sum(axis=(1, 2))
 
 
@@ -136,11 +134,12 @@ def _sifted(own: OwnPixels, good: np.ndarray, over: Over) -> tuple[OwnPixels, tu
     lost = sum(over(partial(_counted, source), windows))
     if not lost.any():
         return own, ()
-    most = [np.flatnonzero(good)[b] + 1 for b in np.argsort(-lost, kind="stable")[:5] if lost[b]]
+    everywhere = np.zeros(len(good), lost.dtype)
+    everywhere[good] = lost
     share = lost.sum() / (good.sum() * own.shape[0] * own.shape[1])
     note = (
         f"{lost.sum()} values of the HSI, {100 * share:.2g} % of all, are what no other band and "
-        f"pixel explains, mostly in {named('band', most)}: taken for dead or hot detectors, and "
+        f"pixel explains, mostly in {_mostly(everywhere)}: taken for dead or hot detectors, and "
         "replaced by what the other bands tell (--no-normalise: not)."
     )
     log.log(logging.WARNING if share >= MANY else logging.INFO, note)
@@ -153,13 +152,18 @@ def _counted(source: SiftedSource, window: Window) -> np.ndarray:
 
 def _described(extent: Extent, good: np.ndarray) -> str:
     lost = np.where(good, extent.lost, 0)
-    most = [band + 1 for band in np.argsort(-lost, kind="stable")[:5] if lost[band]]
     share = lost.max() / (extent.count + extent.lost)[good].max()
     return (
-        f"Single bands of the HSI have gaps, mostly {named('band', most)}, up to "
+        f"Single bands of the HSI have gaps, mostly {_mostly(lost)}, up to "
         f"{100 * share:.2g} % of the pixels: the result has them in these bands alone, or "
         "estimates with --fill-gaps."
     )
+
+
+def _mostly(lost: np.ndarray) -> str:
+    """The five bands with the largest counts ``(L,)``, those without any left out."""
+    worst = np.argsort(-lost, kind="stable")[:5]
+    return named("band", worst[lost[worst] > 0] + 1)
 
 
 def _samples(own: OwnPixels, good: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from ..grids.pair import Pair
 from ..grids.sources import Altered, Source
-from ..grids.windows import within
+from ..grids.windows import grow
 
 log = logging.getLogger(__name__)
 
@@ -43,15 +43,14 @@ class MarkedSource(Altered):
 
     def _inside(self, rows: slice, cols: slice) -> np.ndarray:
         rim = RIM * self.body
-        margin = self.body + rim
-        around = tuple(slice(s.start - margin, s.stop + margin) for s in (rows, cols))
+        around, inner = grow((rows, cols), self.body + rim, self.shape[1:])
         image = self.source.read(*around)
         filled = _is_filled(image, self.value)
         if filled.any():
             body = ndimage.binary_opening(filled, np.ones((self.body, self.body)))
             wide = np.ones((3, 3))
             image[:, ndimage.binary_dilation(body, wide, iterations=rim, mask=filled)] = np.nan
-        return image[:, *within((rows, cols), around)]
+        return image[:, *inner]
 
 
 def marked(pair: Pair) -> Pair:
