@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ from .run.planning import (
     open_pair,
     plan_fusion,
 )
+from .run.sharpening import METHOD as SHARPENED_BY
+from .run.sharpening import HeldStore, OpenStore, sharpened
 from .run.workers import (
     Scheduler,
     Threads,
@@ -44,8 +47,10 @@ from .run.workers import (
 from .system.machine import cores
 from .system.process_memory import give_back
 from .system.room import Room
+from .system.sizes import parse_bytes
 from .writing.layout import STORED, check_stored
 from .writing.sinks import Sink, check_leftover, check_output, open_sink
+from .writing.stage import StageSink
 from .writing.twin import check_twin, open_twin
 
 __all__ = [
@@ -68,7 +73,12 @@ _OF_FILES = ("overwrite", "resume", "scheduler", "progress", *STORED)
 
 
 def _prepare(
-    hsi: ImageOrPath, msi: ImageOrPath, options: FusionOptions, workers: Workers
+    hsi: ImageOrPath,
+    msi: ImageOrPath,
+    options: FusionOptions,
+    workers: Workers,
+    open_store: OpenStore = HeldStore,
+    tell: Progress = lambda event: None,
 ) -> tuple[Run, Provenance, Workers]:
     """Run, what is recorded of it, and the workers that its memory allows."""
     check_options(options)
@@ -78,10 +88,13 @@ def _prepare(
     if isinstance(workers, Threads):
         workers = Threads(found.at_once)
     room = Room(found.at_once)
-    options = replace(options, tile=found.tile)
+    asked, options = options.tile, replace(options, tile=found.tile)
     pair = registered_pair(
         hsi, msi, ratio=options.ratio, coregister=options.coregister, force=options.force
     )
+    if options.normalise:
+        budget = None if options.memory is None else parse_bytes(options.memory)
+        pair = sharpened(pair, workers, open_store, tile=asked, budget=budget, tell=tell)
     run = prepare_run(
         pair,
         options.method,
@@ -259,9 +272,13 @@ def fuse_to_file(
         )
     stored = {"dtype": dtype, "scale": scale, "offset": offset}
     stored |= {"overwrite": overwrite, "resume": resume}
-    with connected(scheduler) as workers:
+    with connected(scheduler) as workers, ExitStack() as stages:
+
+        def stage(run: Run, number: int) -> StageSink:
+            return stages.enter_context(_open_stage(run, out, number, overwrite, resume))
+
         tell(ProgressEvent("statistics", 0, 1, "measuring the scene"))
-        run, provenance, workers = _prepare(hsi, msi, chosen, workers)
+        run, provenance, workers = _prepare(hsi, msi, chosen, workers, stage, tell)
         give_back()
         tell(ProgressEvent("statistics", 1, 1))
         with _open(run, out, uncertainty, provenance, **stored) as sink:
@@ -270,6 +287,22 @@ def fuse_to_file(
             tell(ProgressEvent("write", 0, 1, f"finishing {out.name}"))
     tell(ProgressEvent("write", 1, 1))
     return out
+
+
+def _open_stage(run: Run, out: Path, number: int, overwrite: bool, resume: bool) -> StageSink:
+    """Where the tiles of a run that sharpens MSI bands lie until the result is complete."""
+    provenance = Provenance(SHARPENED_BY, ratio=run.plan.ratio)
+    shape = run.pair.n_hsi, *run.pair.shape
+    return StageSink(
+        out,
+        f"msi-{number + 1}",
+        shape,
+        run.plan.tile,
+        provenance,
+        overwrite=overwrite,
+        fingerprint=fingerprint(run, provenance),
+        resume=resume,
+    )
 
 
 def _open(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..fusion import fuse_to_file
-from ..run.execute import Progress, ProgressEvent
+from ..run.execute import TILED, Progress, ProgressEvent
 from ..writing.layout import STORED
 from .context import Context
 from .planning import OPTIONS
@@ -49,6 +49,6 @@ def _by_tiles(progress: Progress, context: Context) -> Progress:
 
     def tell(event: ProgressEvent) -> None:
         progress(event)
-        context.stop.between(waits=event.stage == "fuse" and event.done < event.total)
+        context.stop.between(waits=event.stage in TILED and event.done < event.total)
 
     return tell

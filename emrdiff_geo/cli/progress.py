@@ -41,6 +41,7 @@ _LEAST_INTERVAL_S = 0.1
 _LINE_INTERVAL_S = 15.0
 _TITLES = {
     "statistics": "measuring the scene",
+    "sharpen": "sharpening MSI bands",
     "fuse": "fusing tiles",
     "write": "writing",
     "simulate": "degrading",

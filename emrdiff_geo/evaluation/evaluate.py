@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from ..alignment.coarse_bands import coarse_bands, sentence
 from ..alignment.optics import AUTO, describe
 from ..alignment.unmarked import marked
 from ..degradation.degrade import Degradation
 from ..errors import GridError, InputError
 from ..grids.pair import Pair, geobox_of, pair_scenes
 from ..grids.resample import PixelMap
+from ..grids.sources import BandsSource
 from ..grids.windows import blocks
 from ..reading.readers import as_image
 from ..spectra.bands import BandInfo
@@ -346,18 +348,28 @@ def _agreement(
     used = _filled_bands([fused, pair.hsi], notes)
     good = used[pair.hsi_bands.good[used]]
     used = good if good.size else used
+    fine = _fine_bands(pair, notes) if with_msi else np.arange(pair.n_msi)
+    n_msi, pair = pair.n_msi, replace(pair, msi=BandsSource(pair.msi, fine))
     given, (pair, psf) = psf, as_seen(pair, psf)
     notes.extend(note for note in pair.notes if note not in notes)
     if isinstance(given, str):
         notes.append(f"PSF between the images: {describe(psf, pair.scale)}.")
-    response = None if response is None else np.asarray(response)[:, used]
+    response = None if response is None else np.asarray(response)[np.ix_(fine, used)]
     found = pair_consistency(fused, pair, used, with_msi, response, psf, block)
     per_band = {
-        key: _spread(values, used, n_bands) if key.startswith("hsi") else values
+        key: _spread(values, *((used, n_bands) if key.startswith("hsi") else (fine, n_msi)))
         for key, values in found.per_band.items()
     }
     if found.response is None:
         return Consistency(found.spectral, found.spatial, per_band)
-    full = np.zeros((len(found.response), n_bands))
-    full[:, used] = found.response
+    full = np.zeros((n_msi, n_bands))
+    full[np.ix_(fine, used)] = found.response
     return Consistency(found.spectral, found.spatial, per_band, full)
+
+
+def _fine_bands(pair: Pair, notes: list[str]) -> NDArray[np.intp]:
+    """MSI bands to compare with: coarser ones show less than a result that is right."""
+    found = coarse_bands(pair)
+    notes.extend(sentence(kind, "the result is not compared with them") for kind in found)
+    coarse = [band for kind in found for band in kind.bands]
+    return np.setdiff1d(np.arange(pair.n_msi), coarse)

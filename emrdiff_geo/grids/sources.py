@@ -13,6 +13,7 @@ from odc.geo.geobox import GeoBox
 
 from ..errors import InputError
 from .resample import PixelMap, overlap, weighted_mean
+from .windows import finer
 
 #: Size from which a value is what some format fills gaps with, although no nodata value says so:
 #: 1e20 (CF conventions), 9.97e36 (NetCDF), 3.4e38 (GDAL). Its square would not fit a float32.
@@ -284,3 +285,38 @@ class BandsSource:
     def read(self, rows: slice, cols: slice) -> np.ndarray:
         """Read a window, see `Source.read`."""
         return self.source.read(rows, cols)[self.bands]
+
+
+@dataclass(frozen=True, eq=False)
+class MeansSource(Windowed):
+    """Means of ``factor`` x ``factor`` pixels of another source.
+
+    A mean is over the pixels that have data, and needs half of them.
+
+    Parameters
+    ----------
+    source : Source
+        Rows and columns are multiples of the factor.
+    factor : int
+    """
+
+    source: Source
+    factor: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Bands, rows and columns."""
+        bands, height, width = self.source.shape
+        return bands, height // self.factor, width // self.factor
+
+    def _inside(self, rows: slice, cols: slice) -> np.ndarray:
+        image = self.source.read(*finer((rows, cols), self.factor))
+        size = rows.stop - rows.start, self.factor, cols.stop - cols.start, self.factor
+        pixels = image.reshape(len(image), *size)
+        seen = np.isfinite(pixels)
+        count = seen.sum(axis=(2, 4))
+        total = np.where(seen, pixels, 0).sum(axis=(2, 4), dtype=np.float64)
+        enough = 2 * count >= self.factor**2
+        return np.divide(total, count, out=np.full_like(total, np.nan), where=enough).astype(
+            np.float32
+        )

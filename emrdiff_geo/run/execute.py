@@ -11,6 +11,9 @@ from ..writing.sinks import Sink
 from .pipeline import Run
 from .workers import Job, Scheduler, computed, corner
 
+#: Stages whose units are tiles that are recorded.
+TILED = ("sharpen", "fuse")
+
 
 @dataclass(frozen=True)
 class ProgressEvent:
@@ -19,7 +22,8 @@ class ProgressEvent:
     Attributes
     ----------
     stage : str
-        ``"statistics"``, ``"fuse"`` or ``"write"``.
+        ``"statistics"``, ``"sharpen"`` (coarse MSI bands, see `sharpening`), ``"fuse"`` or
+        ``"write"``.
     done, total : int
         Units of this stage: passes, tiles, files. A run that is continued does not start at 0.
     message : str

@@ -30,7 +30,10 @@ from ..methods.options import MethodOptions
 from ..methods.state import universal_state
 from ..model.bafunet import BAFUNet
 from ..model.weights import ModelConfig, load_state, read_config, save_weights
+from ..run.sharpening import sharpened
+from ..run.workers import Threads
 from ..scene.wald_pair import WaldPair
+from ..system.machine import cores
 from ..weightfiles import digest, weights_path
 from ..writing.output import check_no_input
 from .batches import batches
@@ -124,6 +127,8 @@ def adapt(
     check_channels(config, path.name)
     hsi, msi, _ = open_images(hsi, msi, wavelengths)
     pair = registered_pair(hsi, msi, ratio=ratio, coregister=coregister, force=force)
+    if normalise:
+        pair = sharpened(pair, Threads(cores()))
     pair, measured = measure_pair(pair, psf=psf, normalise=normalise)
     statistics = measured.statistics
     lower, valid = one_ratio_lower(pair, statistics.degradation, statistics.good)

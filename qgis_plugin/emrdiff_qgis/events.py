@@ -13,6 +13,7 @@ from .texts import tr
 # name.
 _SPANS = {
     "statistics": (0, 10),
+    "sharpen": (0, 10),
     "fuse": (10, 90),
     "write": (90, 100),
     "simulate": (0, 90),
@@ -21,6 +22,7 @@ _SPANS = {
 }
 _TITLES = {
     "statistics": "Measuring the scene",
+    "sharpen": "Sharpening bands of the multispectral image",
     "fuse": "Fusing tiles",
     "write": "Writing",
     "simulate": "Degrading",

@@ -128,8 +128,8 @@ def agreeing(parser: argparse.ArgumentParser) -> None:
         dest="normalise",
         action="store_const",
         const=False,
-        help="leave both images as they are where clouds, displacements, haze, sun, gamma or noise "
-        "make them differ",
+        help="leave both images as they are where coarse bands, clouds, displacements, haze, gamma "
+        "or noise make them differ",
     )
     parser.add_argument(
         "--coregister",

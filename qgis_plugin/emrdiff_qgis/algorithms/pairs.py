@@ -32,7 +32,8 @@ def pair_parameters() -> list[Any]:
     )
     light.setHelp(
         tr(
-            "Else a gamma is taken out, the image is brought to the hyperspectral one's light "
+            "Else bands of coarser pixels are sharpened by the others, a gamma is taken out, the "
+            "image is brought to the hyperspectral one's light "
             "where haze or sun make them differ, much noise is filtered, and places are set aside "
             "where the two contradict each other, such as clouds in one of them."
         )
