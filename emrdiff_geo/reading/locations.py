@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from ..errors import InputError
+from .product import image_of
 
 #: What the data file of an ENVI header usually ends in, likely ones first.
 _ENVI_DATA = ("", ".img", ".dat", ".bsq", ".bil", ".bip", ".raw", ".envi", ".bin", ".rfl", ".rad")
@@ -43,11 +44,11 @@ def locate(text: str, variable: str | None) -> tuple[str, str | None, bool]:
 
 
 def _existing(file: Path) -> Path:
-    """Check that a file is there; for an ENVI header give the data file beside it."""
+    """Check that a file is there; for an ENVI header or metadata give the image beside it."""
     if not file.exists():
         raise InputError(f"{file} does not exist: check the path.")
     if file.suffix.lower() != ".hdr":
-        return file
+        return image_of(file)
     beside = [f for f in file.parent.iterdir() if _is_data(f, file.stem)]
     if not beside:
         raise InputError(f"{file.name} is a header without its data file: put both in one folder.")

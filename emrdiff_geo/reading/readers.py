@@ -21,6 +21,7 @@ from ..spectra.wavelengths import band_table, good_bands_of_raster, places_of_ra
 from .cubes import open_cube
 from .locations import locate
 from .normalise import IMAGE, grid_coords, make_image, normalise, on_earth
+from .product import place_of_product
 from .raster import image_bands, lazy_array, opened, probe, unreadable
 
 logger = logging.getLogger(__name__)
@@ -46,8 +47,9 @@ def open_hsi(
     Parameters
     ----------
     path : str or path
-        GeoTIFF, ENVI (data or header file), NetCDF or HDF5 and whatever else GDAL opens; a Zarr
-        group; ``.npz`` or ``.mat`` with a cube H x W x B, ``.npy`` with B x H x W.
+        GeoTIFF, ENVI (data or header file), EnMAP and DESIS products (``SPECTRAL_IMAGE.TIF`` or
+        ``METADATA.XML``), NetCDF or HDF5 and whatever else GDAL opens; a Zarr group; ``.npz`` or
+        ``.mat`` with a cube H x W x B, ``.npy`` with B x H x W.
     wavelengths, fwhm : array_like, (B,), optional
         Band centres and widths in nm or um, instead of those of the file.
     variable : str, optional
@@ -214,6 +216,8 @@ def _raster_bands(
     places = places_of_raster(
         len(bands), dataset_tags, envi_tags, band_tags, imagery_tags, descriptions
     )
+    beside = place_of_product(source.name, len(bands))
+    places += [] if beside is None else [beside]
     good = good_bands_of_raster(len(bands), (envi_tags, dataset_tags), band_tags)
     return band_table(len(bands), places, good, wavelengths, fwhm, name)
 
