@@ -30,6 +30,7 @@ from .light import in_same_light
 from .optics import AUTO, describe, resolve_psf
 from .own_pixels import guided
 from .placing import NOTE, placed, placed_again
+from .spectrometers import aligned
 from .witness import Witness
 
 log = logging.getLogger(__name__)
@@ -99,7 +100,8 @@ def measure_pair(
     psf : str
         PSF between the grids, see `resolve_psf`.
     normalise : bool
-        Whether to replace values of single bands that nothing explains, see `band_gaps`; and,
+        Whether to replace values of single bands that nothing explains, see `band_gaps`; to bring
+        two spectrometers' bands to one place, see `spectrometers`; and,
         where the images disagree, to make the MSI linear, see `gamma`, to set aside what
         the two contradict each other in, see `contradiction`, to take the HSI's pixels where they
         lie, see `placing`, and to bring the MSI to the light of the HSI, see `light`; and to filter
@@ -122,6 +124,7 @@ def measure_pair(
     """
     good, extent, hsi_digest = usable_bands(pair, over)
     pair = mended(pair, extent, good, sift=normalise, over=over)
+    pair = aligned(pair, psf, good) if normalise else pair
     seen = _Seen.of(pair, psf, good, over)
     msi_digest = seen.msi_digest
     if normalise:
@@ -137,8 +140,9 @@ def measure_pair(
 
 
 def located(pair: Pair, psf: str = AUTO) -> tuple[Pair, Degradation]:
-    """A pair with its HSI's pixels where they lie, see `placing`, and their PSF."""
+    """A pair with its HSI's pixels where they lie, and their PSF: `spectrometers`, `placing`."""
     pair, good = with_whole_spectra(pair)
+    pair = aligned(pair, psf, good)
     seen = _Seen.of(pair, psf, good, map).after(placed, psf, map, ROUNDS)
     return seen.pair, seen.optics
 

@@ -55,6 +55,8 @@ class OwnPixels:
         To pixels of the frame and from them; None where they nest.
     moved : Displacement or None
         How far off they lie from there.
+    off : (float, float)
+        How far off the source's grid they lie besides, down and to the right, in its pixels.
     """
 
     source: Source
@@ -64,6 +66,7 @@ class OwnPixels:
     onto: PixelMap | None = None
     back: PixelMap | None = None
     moved: Displacement | None = None
+    off: tuple[float, float] = (0.0, 0.0)
 
     @classmethod
     def of(cls, pair: Pair) -> OwnPixels:
@@ -87,7 +90,10 @@ class OwnPixels:
     def centres(self, rows: slice, cols: slice) -> tuple[np.ndarray, np.ndarray]:
         """Rows and columns ``(h, w)`` of the frame at which the centres of a window lie."""
         rows, cols = self.in_source(rows, cols)
-        y, x = (np.arange(s.start, s.stop) + 0.5 for s in (rows, cols))
+        y, x = (
+            np.arange(s.start, s.stop) + 0.5 + off
+            for s, off in zip((rows, cols), self.off, strict=True)
+        )
         y, x = np.meshgrid(y, x, indexing="ij")
         if self.onto is None:
             y, x = y * self.ratio, x * self.ratio
@@ -103,7 +109,7 @@ class OwnPixels:
             y, x = y / self.ratio, x / self.ratio
         else:
             x, y = self.back(x, y)
-        return y - self.first[0], x - self.first[1]
+        return y - self.first[0] - self.off[0], x - self.first[1] - self.off[1]
 
     def see(
         self, image: Source, rows: slice, cols: slice, kernels: Kernels, least: float = SEEN
