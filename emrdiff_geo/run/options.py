@@ -57,11 +57,12 @@ class FusionOptions:
         Range in nm over which the bands of an HSI without wavelengths are spread evenly, water
         bands left out.
     normalise : bool
-        Whether to sharpen MSI bands of coarser pixels by the others, to replace dead values of
-        single HSI bands, to make an MSI linear that has a gamma, to set aside places where the
-        images contradict each other, such as clouds in one of them, to take the HSI's pixels where
-        they lie if that is not where its grid has them, to bring the MSI to the light of the HSI
-        where the two differ slowly over the ground, by haze, sun or calibration, and to filter its
+        Whether to make the images agree: to sharpen MSI bands of coarser pixels by the others; to
+        replace dead values of single HSI bands, and bring the HSI's infrared to where its visible
+        lies; to make an MSI linear that has a gamma; to set aside places where the images
+        contradict each other, such as clouds in one of them; to take the HSI's pixels where they
+        lie, if that is not where its grid has them; to bring the MSI to the light of the HSI where
+        the two differ slowly over the ground, by haze, sun or calibration; and to filter the MSI's
         noise where there is much.
     fill_gaps : bool
         Whether the result has values too where single bands of the HSI have gaps: estimates from
