@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import rioxarray  # noqa: F401  (results promise the .rio accessor)
 import xarray as xr
 
 from .alignment.coregister import registered_pair
-from .alignment.optics import describe
+from .alignment.optics import AUTO, describe
 from .errors import InputError
 from .grids.pair import pair_scenes
 from .metadata import PROVENANCE, Provenance
@@ -66,6 +67,8 @@ __all__ = [
     "plan_fusion",
 ]
 
+log = logging.getLogger(__name__)
+
 #: In the provenance of a companion, so that nobody takes it for an image.
 UNCERTAINTY_NOTE = "The values are the standard deviation of the error of the fused image."
 #: Arguments of `fuse_to_file` beside the options.
@@ -108,7 +111,10 @@ def _prepare(
         over=mapped(workers, room),
         room=room,
     )
-    return run, _provenance(run, options, names), workers
+    provenance = _provenance(run, options, names)
+    if options.psf == AUTO:
+        log.info("PSF between the images: %s.", provenance.parameters["psf_used"])
+    return run, provenance, workers
 
 
 def _provenance(run: Run, options: FusionOptions, inputs: tuple[str, ...]) -> Provenance:

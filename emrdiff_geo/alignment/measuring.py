@@ -27,7 +27,7 @@ from .denoise import denoised
 from .filled_bands import COUNTED, filled_bands
 from .gamma import made_linear
 from .light import in_same_light
-from .optics import AUTO, describe, resolve_psf
+from .optics import AUTO, resolve_psf
 from .own_pixels import guided
 from .placing import NOTE, placed, placed_again
 from .spectrometers import aligned
@@ -134,8 +134,6 @@ def measure_pair(
             seen = seen.after(change, psf, over, ROUNDS if change in (put, put_again) else 1)
     for note in (n for n in seen.pair.notes if n.startswith(NOTE)):
         log.info(note)
-    if psf == AUTO:
-        log.info("PSF between the images: %s.", describe(seen.optics, pair.scale))
     return seen.pair, Measured(seen.statistics, (hsi_digest, msi_digest))
 
 
