@@ -66,13 +66,21 @@ def test_the_shift_is_found(off, noise):
     assert len(moved.notes) == len(pair.notes) + 1
 
 
-@pytest.mark.parametrize("kind", ["none", "slight", "no wavelengths", "visible only", "few pixels"])
+NOTHING = "none", "slight", "no wavelengths", "visible only", "few pixels", "no MSI", "one value"
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("kind", NOTHING)
 def test_there_is_nothing_to_find(kind):
     hsi, msi, _ = scene({"none": (0, 0), "slight": (0.03, -0.02)}.get(kind, OFF))
     if kind == "no wavelengths":
         hsi = hsi.drop_vars("wavelength")
     elif kind == "visible only":
         hsi = hsi.isel(band=NM < 900)
+    elif kind == "no MSI":
+        msi["image"][1] = np.nan
+    elif kind == "one value":
+        msi["image"][:] = 3
     elif kind == "few pixels":
         hsi, msi = hsi.isel(y=slice(10), x=slice(10)), msi.isel(y=slice(40), x=slice(40))
     pair, moved = found(hsi, msi)

@@ -196,7 +196,8 @@ def _with(samples: _Samples, bands: np.ndarray) -> _Samples:
     """Those of pixels that show all of some bands, without their means."""
     whole = np.isfinite(samples.hsi[:, bands]).all(axis=1)
     parts = (samples.given, samples.msi, samples.down, samples.right, samples.hsi[:, bands])
-    return _Samples(*(p[whole] - p[whole].mean(axis=0) for p in parts))
+    used = [p[whole] for p in parts]
+    return _Samples(*(p - p.mean(axis=0) if len(p) else p for p in used))
 
 
 def _slopes(samples: _Samples, bands: np.ndarray) -> np.ndarray:
