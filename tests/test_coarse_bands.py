@@ -79,6 +79,12 @@ def test_bands_of_three_sizes():
     assert coarse_bands(pair_scenes(hsi, msi)) == [CoarseBands((1,), 2), CoarseBands((3,), 6)]
 
 
+def test_a_grid_finer_than_any_band():
+    hsi, msi, _ = pair(SIZE, SIZE, RATIO)
+    msi = mixed(mixed(msi, 2, bands=(0, 1, 2, 3)), 4, bands=(3,))
+    assert coarse_bands(pair_scenes(hsi, msi)) == [CoarseBands((3,), 4)]
+
+
 def test_pixels_that_are_repeated_now_once_now_twice():
     hsi, msi, _ = pair(SIZE, SIZE, RATIO)
     low = Degradation(2).down(msi["image"].values[list(COARSE)])
@@ -123,6 +129,8 @@ def test_nodata_stays_where_it_is(scene):
     gap = np.zeros((SIZE, SIZE), bool)
     gap[30:41, :17] = gap[-6:] = True
     msi = msi.assign(image=msi["image"].where(~gap))
+    msi["image"][COARSE[0], 70, 7] = np.nan
+    gap[70, 7] = True
     values = fuse(hsi, msi, method="regression", psf="gaussian")["image"].values
     np.testing.assert_array_equal(np.isnan(values), np.broadcast_to(gap, values.shape))
 

@@ -82,8 +82,7 @@ def coarse_bands(pair: Pair) -> list[CoarseBands]:
     Returns
     -------
     list of CoarseBands
-        By size and place of their pixels; empty where all bands are alike, and where none is left
-        that is fine.
+        By size and place of their pixels; empty where all bands are alike.
     """
     if pair.n_msi < 2:
         return []
@@ -93,9 +92,10 @@ def coarse_bands(pair: Pair) -> list[CoarseBands]:
     images = [image for _, image in windows]
     if len(rest) > 1 and sum(np.isfinite(image).all(axis=0).sum() for image in images) >= LEAST:
         found |= _blurred([image[rest] for image in images], rest)
-    if not found or len(found) == pair.n_msi:
-        return []
     kinds = sorted(set(found.values()))
+    if len(found) == pair.n_msi:
+        # An image on a grid finer than any of its bands: the finest are what there is.
+        kinds = [kind for kind in kinds if kind[0] > kinds[0][0]]
     return [CoarseBands(tuple(b for b in sorted(found) if found[b] == k), *k) for k in kinds]
 
 
@@ -131,7 +131,7 @@ def _repeated(windows: list[tuple[Window, np.ndarray]]) -> dict[int, _Kind]:
         for factor in FACTORS:
             row, col = (equal.phase(band, factor) for equal in along)
             if row is not None and col is not None:
-                found[band] = factor, (row, col)
+                found[band] = factor, (row, col)  # the widest that fits
         if irregular[band] and band not in found:
             width = 1 / max(1 - shares[:, band].mean(), 1 / max(FACTORS))
             found[band] = max(round(width), min(FACTORS)), (0, 0)
@@ -183,9 +183,9 @@ class _Equal:
         """Where the pixels of a band begin if they are so wide; None if they are not."""
         place = np.arange(len(self.pairs)) % factor
         pairs = np.bincount(place, self.pairs, factor)
-        if not pairs.all():
-            return None
-        share = np.bincount(place, self.equal[band], factor) / pairs
+        equal = np.bincount(place, self.equal[band], factor)
+        # Where no band ever differs all are equal.
+        share = np.divide(equal, pairs, out=np.ones(factor), where=pairs > 0)
         last = int(np.argmin(share))
         if share[last] > ACROSS or np.delete(share, last).min() < WITHIN:
             return None

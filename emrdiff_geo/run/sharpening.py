@@ -65,7 +65,7 @@ class HeldStore:
 
 @dataclass(frozen=True, eq=False)
 class SharpenedSource(Altered):
-    """An MSI some of whose bands come from elsewhere.
+    """An MSI some of whose bands come from elsewhere, but for their gaps.
 
     Parameters
     ----------
@@ -80,7 +80,9 @@ class SharpenedSource(Altered):
 
     def _inside(self, rows: slice, cols: slice) -> np.ndarray:
         image = self.source.read(rows, cols)
-        image[list(self.bands)] = self.sharp.read(rows, cols)
+        bands = list(self.bands)
+        sharp = self.sharp.read(rows, cols)
+        image[bands] = np.where(np.isfinite(image[bands]), sharp, np.nan)
         return image
 
 
