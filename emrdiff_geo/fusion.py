@@ -51,7 +51,7 @@ from .system.room import Room
 from .system.sizes import parse_bytes
 from .writing.layout import STORED, check_stored
 from .writing.sinks import Sink, check_leftover, check_output, open_sink
-from .writing.stage import StageSink
+from .writing.stage import StageSink, check_stages, discard_stages
 from .writing.twin import check_twin, open_twin
 
 __all__ = [
@@ -272,6 +272,7 @@ def fuse_to_file(
     inputs = hsi, msi
     out = check_output(out, overwrite=overwrite, inputs=inputs)
     check_leftover(out, resume=resume, overwrite=overwrite)
+    check_stages(out, resume=resume, overwrite=overwrite)
     if uncertainty is not None:
         uncertainty = check_twin(
             out, uncertainty, overwrite=overwrite, resume=resume, inputs=inputs
@@ -291,6 +292,7 @@ def fuse_to_file(
             fuse_tiles(run, sink, tell, workers)
             give_back()
             tell(ProgressEvent("write", 0, 1, f"finishing {out.name}"))
+    discard_stages(out)
     tell(ProgressEvent("write", 1, 1))
     return out
 

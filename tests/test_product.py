@@ -65,6 +65,10 @@ def test_what_the_image_says_itself_comes_first(tmp_path):
     [
         (lambda folder: metadata(folder, CENTERS[:-1]), "describes 4 bands and the image has 5"),
         (lambda folder: metadata(folder).write_text("<level_X><spec"), "cannot be read"),
+        (
+            lambda folder: metadata(folder).write_text("<?xml version='1.0' encoding='foo'?><x/>"),
+            "cannot be read",
+        ),
     ],
 )
 def test_metadata_that_do_not_fit_are_ignored_and_told(tmp_path, caplog, write_it, said):

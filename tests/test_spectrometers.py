@@ -7,6 +7,7 @@ import pytest
 from scenes import dataset
 from scipy import ndimage
 
+from emrdiff_geo.alignment.measuring import with_whole_spectra
 from emrdiff_geo.alignment.own_pixels import plain_hsi
 from emrdiff_geo.alignment.spectrometers import AlignedSource, aligned
 from emrdiff_geo.degradation.degrade import Degradation
@@ -47,9 +48,9 @@ def scene(off=OFF, bands=(560, 660, 840), noise=0.0, move_hsi=0.0, order=None):
     return hsi, dataset(msi, 10.0), truth
 
 
-def found(hsi, msi, psf="gaussian"):
+def found(hsi, msi):
     pair = pair_scenes(hsi, msi)
-    return pair, aligned(pair, psf, np.ones(pair.n_hsi, bool))
+    return pair, aligned(pair, np.ones(pair.n_hsi, bool))
 
 
 def error(result, truth, bands=SECOND):
@@ -87,6 +88,27 @@ def test_there_is_nothing_to_find(kind):
     assert moved is pair
 
 
+@pytest.mark.parametrize("noise", [0, 0.01])
+@pytest.mark.parametrize("off", [(0.3, -0.2), (0.15, 0.1)])
+def test_images_that_lie_apart_are_not_two_spectrometers(off, noise):
+    hsi, msi, _ = scene((0, 0))
+    low = Degradation(RATIO).down(
+        ndimage.shift(cube(), (0, *(-RATIO * d for d in off)), order=3, mode="reflect")
+    )
+    low += np.random.default_rng(1).normal(0, noise * low.std(), low.shape).astype(np.float32)
+    pair, moved = found(hsi.assign(image=hsi["image"].copy(data=low)), msi)
+    assert moved is pair
+
+
+def test_what_fills_the_gaps_of_the_infrared_does_not_count():
+    hsi, msi, _ = scene()
+    hsi["image"][SECOND, :, :20] = np.nan
+    pair = with_whole_spectra(pair_scenes(hsi, msi))[0]
+    assert pair.broken is not None
+    moved = aligned(pair, np.ones(pair.n_hsi, bool))
+    np.testing.assert_allclose(moved.hsi.off, OFF, atol=0.02)
+
+
 def test_bands_in_any_order():
     order = np.random.default_rng(0).permutation(len(NM))
     _, moved = found(*scene(order=order)[:2])
@@ -122,7 +144,7 @@ def test_fused_as_if_the_bands_lay_on_each_other():
 
 def test_own_pixels_of_grids_that_do_not_nest():
     hsi, msi, _ = scene(move_hsi=13.0)
-    _, moved = found(hsi, msi, "auto")
+    _, moved = found(hsi, msi)
     source = plain_hsi(moved).source
     assert isinstance(source, AlignedSource)
     np.testing.assert_allclose(source.off, OFF, atol=0.03)

@@ -88,9 +88,14 @@ def coarse_bands(pair: Pair) -> list[CoarseBands]:
         return []
     windows = [(window, pair.msi.read(*window)) for window in _windows(pair)]
     found = _repeated(windows)
-    rest = [band for band in range(pair.n_msi) if band not in found]
     images = [image for _, image in windows]
-    if len(rest) > 1 and sum(np.isfinite(image).all(axis=0).sum() for image in images) >= LEAST:
+    seen = sum(np.isfinite(image).sum(axis=(1, 2)) for image in images)
+    # A band of large gaps would leave little of the others to be compared.
+    rest = [b for b in range(pair.n_msi) if b not in found and 2 * seen[b] >= seen.max()]
+    if (
+        len(rest) > 1
+        and sum(np.isfinite(image[rest]).all(axis=0).sum() for image in images) >= LEAST
+    ):
         found |= _blurred([image[rest] for image in images], rest)
     kinds = sorted(set(found.values()))
     if len(found) == pair.n_msi:
@@ -142,10 +147,12 @@ def _repeated(windows: list[tuple[Window, np.ndarray]]) -> dict[int, _Kind]:
 class _Equal:
     """How many neighbours along an axis are equal, where those of any band differ.
 
+    What is clipped, and so has the least or the largest value of its band, is left out.
+
     Attributes
     ----------
     pairs : ndarray
-        ``(n,)`` neighbours by the place of the first along the axis.
+        ``(s, n)`` neighbours by the place of the first along the axis.
     equal : ndarray
         ``(s, n)`` of them.
     steps : ndarray
@@ -160,16 +167,22 @@ class _Equal:
     def of(cls, windows: list[tuple[Window, np.ndarray]], axis: int) -> _Equal:
         size = max(window[axis].stop for window, _ in windows)
         bands = len(windows[0][1])
-        pairs, equal = np.zeros(size), np.zeros((bands, size))
+        lowest, highest = (
+            f.reduce([f.reduce(image, axis=(1, 2)) for _, image in windows])[:, None, None]
+            for f in (np.fmin, np.fmax)
+        )
+        pairs, equal = np.zeros((2, bands, size))
         jumps: list[list[np.ndarray]] = [[] for _ in range(bands)]
         for window, image in windows:
             step = np.abs(np.diff(image, axis=1 + axis))
-            differs = np.isfinite(step).all(axis=0) & (step > 0).any(axis=0)
+            first = image[:, :-1] if axis == 0 else image[:, :, :-1]
+            clipped = (step == 0) & ((first == lowest) | (first == highest))
+            counted = (step > 0).any(axis=0) & np.isfinite(step) & ~clipped
             at = slice(window[axis].start, window[axis].start + step.shape[1 + axis])
-            pairs[at] += differs.sum(axis=1 - axis)
-            equal[:, at] += ((step == 0) & differs).sum(axis=2 - axis)
-            for band, values in zip(jumps, step, strict=True):
-                band.append(values[differs & (values > 0)])
+            pairs[:, at] += counted.sum(axis=2 - axis)
+            equal[:, at] += ((step == 0) & counted).sum(axis=2 - axis)
+            for band, values, there in zip(jumps, step, counted, strict=True):
+                band.append(values[there & (values > 0)])
         steps = [np.concatenate(band) for band in jumps]
         more = [np.mean(s > 2.5 * s.min()) if len(s) else 0.0 for s in steps]
         return cls(pairs, equal, np.array(more))
@@ -177,12 +190,12 @@ class _Equal:
     @property
     def share(self) -> np.ndarray:
         """Share ``(s,)`` of equal neighbours."""
-        return self.equal.sum(axis=1) / max(self.pairs.sum(), 1)
+        return self.equal.sum(axis=1) / np.maximum(self.pairs.sum(axis=1), 1)
 
     def phase(self, band: int, factor: int) -> int | None:
         """Where the pixels of a band begin if they are so wide; None if they are not."""
-        place = np.arange(len(self.pairs)) % factor
-        pairs = np.bincount(place, self.pairs, factor)
+        place = np.arange(self.pairs.shape[1]) % factor
+        pairs = np.bincount(place, self.pairs[band], factor)
         equal = np.bincount(place, self.equal[band], factor)
         # Where no band ever differs all are equal.
         share = np.divide(equal, pairs, out=np.ones(factor), where=pairs > 0)

@@ -124,7 +124,7 @@ def measure_pair(
     """
     good, extent, hsi_digest = usable_bands(pair, over)
     pair = mended(pair, extent, good, sift=normalise, over=over)
-    pair = aligned(pair, psf, good) if normalise else pair
+    pair = aligned(pair, good) if normalise else pair
     seen = _Seen.of(pair, psf, good, over)
     msi_digest = seen.msi_digest
     if normalise:
@@ -140,7 +140,7 @@ def measure_pair(
 def located(pair: Pair, psf: str = AUTO) -> tuple[Pair, Degradation]:
     """A pair with its HSI's pixels where they lie, and their PSF: `spectrometers`, `placing`."""
     pair, good = with_whole_spectra(pair)
-    pair = aligned(pair, psf, good)
+    pair = aligned(pair, good)
     seen = _Seen.of(pair, psf, good, map).after(placed, psf, map, ROUNDS)
     return seen.pair, seen.optics
 

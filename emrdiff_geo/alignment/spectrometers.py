@@ -23,7 +23,7 @@ from ..grids.pair import Pair
 from ..grids.sources import Altered, ResampledSource, Source
 from ..grids.windows import Window
 from ..system.threads import one_blas_thread
-from .optics import resolve_psf
+from .optics import AUTO, resolve_psf
 from .own_pixels import LOBES, WHOLE, OwnPixels, interpolated
 from .seen import Kernels, kernels_of
 from .shift import scattered_windows
@@ -44,6 +44,8 @@ EDGE, ENOUGH, LEAST = 48, 9, 150
 SLIGHT, CERTAIN = 0.07, 4.0
 #: Share of what the bands below and the MSI leave of a band that the shift has to explain.
 EXPLAINED = 0.05
+#: Share of the shift by which the visible itself may lie off what it sees of the MSI.
+AT_HOME = 0.5
 #: Largest shift that is believed, HSI pixels, and rounds to find it in.
 LARGEST, ROUNDS = 1.5, 4
 #: Steps of the gradient, HSI pixels.
@@ -103,15 +105,13 @@ class AlignedSource(Altered):
         return np.einsum("ls,shw->lhw", self.slopes, seen)
 
 
-def aligned(pair: Pair, psf: str, good: np.ndarray) -> Pair:
+def aligned(pair: Pair, good: np.ndarray) -> Pair:
     """The pair with the infrared of its HSI where the visible lies; as it is where it lies there.
 
     Parameters
     ----------
     pair : Pair
         With wavelengths, else nothing is looked for.
-    psf : str
-        See `resolve_psf`.
     good : ndarray
         ``(L,)`` bool: bands to use.
     """
@@ -119,12 +119,11 @@ def aligned(pair: Pair, psf: str, good: np.ndarray) -> Pair:
     bands = None if nm is None else _beside_the_gap(nm, good)
     if bands is None:
         return pair
-    # What both together see best lies between the two.
+    # The PSF is that of the visible, whatever was asked for: a named one does not know where the
+    # visible lies, and one of all bands lies between the two.
     visible = replace(pair.hsi_bands, good=good & (nm <= LAST_VISIBLE))
-    own, kernels = (
-        OwnPixels.of(pair),
-        kernels_of(resolve_psf(replace(pair, hsi_bands=visible), psf)),
-    )
+    optics = resolve_psf(replace(pair, hsi_bands=visible), AUTO)
+    own, kernels = OwnPixels.of(pair), kernels_of(optics)
     below, above, between = bands
     found = _measured(pair, own, kernels, below, above)
     if found is None:
@@ -180,10 +179,13 @@ def _samples(pair: Pair, own: OwnPixels, kernels: Kernels, off: tuple[float, flo
     steps = [(0, 0), (STEP, 0), (-STEP, 0), (0, STEP), (0, -STEP)]
     places = [own, *(replace(own, off=(off[0] + y, off[1] + x)) for y, x in steps)]
     seen_in_all = pair.n_msi * len(places)
+    # What fills the gaps of some bands was estimated from others, which may lie elsewhere.
+    raw = own if pair.broken is None else OwnPixels.of(replace(pair, hsi=pair.broken))
     found = []
     for window in itertools.islice(scattered_windows(own.shape, EDGE), ENOUGH):
         seen = [place.see(pair.msi, *window, kernels, least=WHOLE) for place in places]
-        both = np.concatenate([*seen, own.read(*window)]).reshape(seen_in_all + pair.n_hsi, -1)
+        hsi = np.where(np.isnan(raw.read(*window)), np.nan, own.read(*window))
+        both = np.concatenate([*seen, hsi]).reshape(seen_in_all + pair.n_hsi, -1)
         used = np.isfinite(both[:seen_in_all]).all(axis=0)
         found.append(both[:, used].astype(np.float64))
     pixels = np.concatenate(found, axis=1).T
@@ -267,7 +269,17 @@ def _measured(
                 return None
         if np.abs(step).max() < SLIGHT / 10:
             break
+    # Where the visible itself lies off the MSI it is the images that do.
+    samples = _with(_samples(pair, own, kernels, (0.0, 0.0)), below)
+    if np.hypot(*_solved(_normal(samples, 0))) > AT_HOME * np.hypot(*off):
+        return None
     return float(off[0]), float(off[1])
+
+
+def _solved(normal: list[_Normal]) -> np.ndarray:
+    """The shift ``(2,)`` that several bands have in common."""
+    squares, products = sum(n.squares for n in normal), sum(n.products for n in normal)
+    return np.linalg.lstsq(squares, products, rcond=None)[0]
 
 
 def _moving(

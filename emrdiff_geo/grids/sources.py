@@ -291,7 +291,7 @@ class BandsSource:
 class MeansSource(Windowed):
     """Means of ``factor`` x ``factor`` pixels of another source.
 
-    A mean is over the pixels that have data, and needs half of them.
+    A mean is over the pixels that have data.
 
     Parameters
     ----------
@@ -316,7 +316,5 @@ class MeansSource(Windowed):
         seen = np.isfinite(pixels)
         count = seen.sum(axis=(2, 4))
         total = np.where(seen, pixels, 0).sum(axis=(2, 4), dtype=np.float64)
-        enough = 2 * count >= self.factor**2
-        return np.divide(total, count, out=np.full_like(total, np.nan), where=enough).astype(
-            np.float32
-        )
+        mean = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+        return mean.astype(np.float32)

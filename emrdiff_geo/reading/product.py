@@ -51,7 +51,7 @@ def place_of_product(path: str, count: int) -> Place | None:
     for file in _beside(Path(path), _IMAGE, _METADATA):
         try:
             bands = list(_bands(file))
-        except (OSError, ElementTree.ParseError) as error:
+        except (OSError, ElementTree.ParseError, LookupError, ValueError) as error:
             log.warning("%s cannot be read (%s): wavelengths are not known.", file.name, error)
             return None
         if len(bands) == count:

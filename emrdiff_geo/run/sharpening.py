@@ -18,6 +18,7 @@ from ..grids.pair import Pair
 from ..grids.sources import Altered, ArraySource, BandsSource, MeansSource, Source, WindowSource
 from ..methods import MethodOptions
 from ..spectra.bands import BandInfo
+from ..system.machine import cores
 from ..system.room import Room
 from ..writing.sinks import Sink
 from .execute import Progress, fuse_tiles
@@ -48,7 +49,7 @@ class HeldStore:
 
     def __init__(self, run: Run, _: int = 0) -> None:
         self.chunks = run.plan.tile, run.plan.tile
-        self._image = np.empty((run.pair.n_hsi, *run.pair.shape), np.float32)
+        self._image = np.full((run.pair.n_hsi, *run.pair.shape), np.nan, np.float32)
 
     def write(self, block: np.ndarray, row: int, col: int) -> None:
         """See `Sink.write`."""
@@ -111,6 +112,8 @@ def sharpened(
     tell : callable
         Told of every tile.
     """
+    if open_store is HeldStore and is_client(workers):
+        workers = Threads(cores())  # other processes do not reach this one's memory
     found = coarse_bands(pair)
     coarse = [band for kind in found for band in kind.bands]
     fine = [band for band in range(pair.n_msi) if band not in coarse]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import ResumeError
 from ..grids.sources import Windowed
 from ..metadata import Provenance
+from .claim import partial_folder
 from .gathering import GatheringSink
+from .journal import read_journal
 from .layout import raster_layout
 from .zarr_groups import create_stage, open_stage
 
@@ -35,6 +40,32 @@ class StoredSource(Windowed):
 
     def _inside(self, rows: slice, cols: slice) -> np.ndarray:
         return np.asarray(self.array[:, rows, cols], np.float32)
+
+
+def stage_path(path: Path, name: str) -> Path:
+    """Under whose name an image lies that is for the result at `path`."""
+    return path.with_name(f"{path.name}.{name}.zarr")
+
+
+def check_stages(path: Path, *, resume: bool, overwrite: bool) -> None:
+    """`check_leftover` for the images of a result."""
+    for folder in _stages(path):
+        left = read_journal(folder / "journal")
+        if left is not None and left.keep and left.tiles and not (resume or overwrite):
+            raise ResumeError(
+                f"{path} was begun: pass --resume to continue, or --overwrite to start anew"
+            )
+
+
+def discard_stages(path: Path) -> None:
+    """Remove what earlier runs have left of images, once the result at `path` is there."""
+    for folder in _stages(path):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _stages(path: Path) -> list[Path]:
+    name = partial_folder(stage_path(Path(glob.escape(path.name)), "*")).name
+    return sorted(path.parent.glob(name))
 
 
 class StageSink(GatheringSink):
@@ -67,7 +98,7 @@ class StageSink(GatheringSink):
     ) -> None:
         layout = raster_layout(shape, None, chunks, None, "float32", None, None, 0.0, provenance)
         told = {"overwrite": overwrite, "fingerprint": fingerprint, "resume": resume}
-        super().__init__(path.with_name(f"{path.name}.{name}.zarr"), layout, **told)
+        super().__init__(stage_path(path, name), layout, **told)
 
     def source(self) -> StoredSource:
         """The image, once all regions are written; only while the sink is open."""
