@@ -160,15 +160,15 @@ class _Samples:
 
     Attributes
     ----------
-    given, msi, down, right : ndarray
+    on_grid, there, down, right : ndarray
         ``(n, s)`` what they see of it where the grid has them; where they are taken to lie; and how
         that changes with their place, for an HSI pixel.
     hsi : ndarray
         ``(n, L)``.
     """
 
-    given: np.ndarray
-    msi: np.ndarray
+    on_grid: np.ndarray
+    there: np.ndarray
     down: np.ndarray
     right: np.ndarray
     hsi: np.ndarray
@@ -176,7 +176,7 @@ class _Samples:
 
 def _samples(pair: Pair, own: OwnPixels, kernels: Kernels, off: tuple[float, float]) -> _Samples:
     """Pixels of some windows, as if they lay so far off the grid."""
-    steps = [(0, 0), (STEP, 0), (-STEP, 0), (0, STEP), (0, -STEP)]
+    steps = [(0, 0), (-STEP, 0), (STEP, 0), (0, -STEP), (0, STEP)]  # above, below, left, right
     places = [own, *(replace(own, off=(off[0] + y, off[1] + x)) for y, x in steps)]
     seen_in_all = pair.n_msi * len(places)
     # What fills the gaps of some bands was estimated from others, which may lie elsewhere.
@@ -190,14 +190,15 @@ def _samples(pair: Pair, own: OwnPixels, kernels: Kernels, off: tuple[float, flo
         found.append(both[:, used].astype(np.float64))
     pixels = np.concatenate(found, axis=1).T
     *seen, hsi = np.split(pixels, pair.n_msi * np.arange(1, len(places) + 1), axis=1)
-    given, here, low, high, right, left = seen
-    return _Samples(given, here, (low - high) / (2 * STEP), (right - left) / (2 * STEP), hsi)
+    on_grid, there, above, below, left, right = seen
+    down, across = (below - above) / (2 * STEP), (right - left) / (2 * STEP)
+    return _Samples(on_grid, there, down, across, hsi)
 
 
 def _with(samples: _Samples, bands: np.ndarray) -> _Samples:
     """Those of pixels that show all of some bands, without their means."""
     whole = np.isfinite(samples.hsi[:, bands]).all(axis=1)
-    parts = (samples.given, samples.msi, samples.down, samples.right, samples.hsi[:, bands])
+    parts = (samples.on_grid, samples.there, samples.down, samples.right, samples.hsi[:, bands])
     used = [p[whole] for p in parts]
     return _Samples(*(p - p.mean(axis=0) if len(p) else p for p in used))
 
@@ -205,12 +206,12 @@ def _with(samples: _Samples, bands: np.ndarray) -> _Samples:
 def _slopes(samples: _Samples, bands: np.ndarray) -> np.ndarray:
     """Slopes ``(n, s)`` of bands on what pixels see of the MSI."""
     used = _with(samples, bands)
-    return np.linalg.lstsq(used.msi, used.hsi, rcond=None)[0].T.astype(np.float32)
+    return np.linalg.lstsq(used.there, used.hsi, rcond=None)[0].T.astype(np.float32)
 
 
 @dataclass(frozen=True)
 class _Normal:
-    """Normal equations of a band's shift.
+    """Normal equations of the shift of a band, or of several.
 
     Attributes
     ----------
@@ -221,15 +222,33 @@ class _Normal:
     squares: np.ndarray
     products: np.ndarray
 
+    @classmethod
+    def sum(cls, bands: list[_Normal]) -> _Normal:
+        """Those of a shift that all bands have."""
+        return cls(sum(b.squares for b in bands), sum(b.products for b in bands))
+
+    def shift(self) -> np.ndarray:
+        """Down and to the right ``(2,)``."""
+        return np.linalg.lstsq(self.squares, self.products, rcond=None)[0]
+
+    def certain(self, bands: int, pixels: int) -> bool:
+        """Whether the shift of so many bands, measured on so many pixels, is to be believed."""
+        if not np.linalg.cond(self.squares) < 1e6:
+            return False
+        # What single bands have left is nearly the same in all of them: they count as one.
+        error = np.sqrt(np.diag(np.linalg.inv(self.squares / bands)).max())
+        explained = float(self.shift() @ self.products) / (bands * pixels)
+        return np.hypot(*self.shift()) >= max(SLIGHT, CERTAIN * error) and explained >= EXPLAINED
+
 
 def _normal(samples: _Samples, below: int) -> list[_Normal]:
     """Normal equations of all bands but the first so many, beside which these are explained."""
     lower, upper = np.split(samples.hsi, [below], axis=1)
     # The bands below show where the grid has them what the MSI does not.
-    given = np.linalg.qr(samples.given)[0]
-    unseen = lower - given @ (given.T @ lower)
-    known = np.linalg.qr(np.concatenate([samples.msi, unseen], axis=1))[0]
-    slopes = np.linalg.lstsq(samples.msi, upper, rcond=None)[0]
+    on_grid = np.linalg.qr(samples.on_grid)[0]
+    unseen = lower - on_grid @ (on_grid.T @ lower)
+    known = np.linalg.qr(np.concatenate([samples.there, unseen], axis=1))[0]
+    slopes = np.linalg.lstsq(samples.there, upper, rcond=None)[0]
     found = []
     for slope, band in zip(slopes.T, upper.T, strict=True):
         both = np.stack([samples.down @ slope, samples.right @ slope, band], axis=1)
@@ -245,41 +264,26 @@ def _measured(
     pair: Pair, own: OwnPixels, kernels: Kernels, below: np.ndarray, above: np.ndarray
 ) -> tuple[float, float] | None:
     """How far off the bands above lie, HSI pixels; None where that is nothing, or not certain."""
-    off = np.zeros(2)
     bands = np.concatenate([below, above])
-    for number in range(ROUNDS):
-        samples = _with(_samples(pair, own, kernels, tuple(off)), bands)
-        count = len(samples.msi)
-        if count < LEAST:
-            return None
-        normal = _normal(samples, len(below))
-        squares = sum(n.squares for n in normal)
-        products = sum(n.products for n in normal)
-        if not np.linalg.cond(squares) < 1e6:
-            return None
-        step = np.linalg.solve(squares, products)
-        off += step
-        if np.abs(off).max() > LARGEST:
-            return None
-        if number == 0:
-            # What single bands have left is nearly the same in all of them: they count as one.
-            error = np.sqrt(np.diag(np.linalg.inv(squares / len(above))).max())
-            explained = float(step @ products) / (len(above) * count)
-            if np.hypot(*off) < max(SLIGHT, CERTAIN * error) or explained < EXPLAINED:
-                return None
-        if np.abs(step).max() < SLIGHT / 10:
+    samples = _with(_samples(pair, own, kernels, (0.0, 0.0)), bands)
+    if len(samples.hsi) < LEAST:
+        return None
+    normal = _Normal.sum(_normal(samples, len(below)))
+    if not normal.certain(len(above), len(samples.hsi)):
+        return None
+    off = step = normal.shift()
+    for _ in range(ROUNDS - 1):
+        if np.abs(step).max() < SLIGHT / 10 or np.abs(off).max() > LARGEST:
             break
+        samples = _with(_samples(pair, own, kernels, (float(off[0]), float(off[1]))), bands)
+        step = _Normal.sum(_normal(samples, len(below))).shift()
+        off = off + step
     # Where the visible itself lies off the MSI it is the images that do.
-    samples = _with(_samples(pair, own, kernels, (0.0, 0.0)), below)
-    if np.hypot(*_solved(_normal(samples, 0))) > AT_HOME * np.hypot(*off):
+    visible = _with(_samples(pair, own, kernels, (0.0, 0.0)), below)
+    lies = _Normal.sum(_normal(visible, 0)).shift()
+    if np.abs(off).max() > LARGEST or np.hypot(*lies) > AT_HOME * np.hypot(*off):
         return None
     return float(off[0]), float(off[1])
-
-
-def _solved(normal: list[_Normal]) -> np.ndarray:
-    """The shift ``(2,)`` that several bands have in common."""
-    squares, products = sum(n.squares for n in normal), sum(n.products for n in normal)
-    return np.linalg.lstsq(squares, products, rcond=None)[0]
 
 
 def _moving(
