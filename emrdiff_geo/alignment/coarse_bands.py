@@ -9,6 +9,7 @@ cubic).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from scipy import ndimage
 
 from ..errors import named
 from ..grids.pair import Pair
+from ..grids.windows import Window
 from ..system.threads import one_blas_thread
 from .shift import scattered_windows
 
@@ -48,8 +50,6 @@ SMOOTH, WIDER, WIDEST = (2, 3, 4, 6), 4, 8
 #: Fourth difference: of the detail of an image hardly more than that of its single pixels.
 _KERNEL = np.array([1, -4, 6, -4, 1]) / 16
 _REACH = 2
-
-Window = tuple[slice, slice]
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,11 @@ def coarse_bands(pair: Pair) -> list[CoarseBands]:
     return [CoarseBands(tuple(b for b in sorted(found) if found[b] == k), *k) for k in kinds]
 
 
+def fine_bands(pair: Pair, coarse: list[CoarseBands]) -> np.ndarray:
+    """The MSI bands that are not among the coarse ones."""
+    return np.setdiff1d(np.arange(pair.n_msi), [band for kind in coarse for band in kind.bands])
+
+
 def sentence(kind: CoarseBands, then: str) -> str:
     """What was found, and what is done then, for people."""
     bands = named("band", (band + 1 for band in kind.bands))
@@ -113,8 +118,7 @@ def sentence(kind: CoarseBands, then: str) -> str:
 
 def _windows(pair: Pair) -> Iterator[Window]:
     row, col = pair.offset
-    places = scattered_windows(pair.shape, EDGE)
-    for (rows, cols), _ in zip(places, range(WINDOWS), strict=False):
+    for rows, cols in itertools.islice(scattered_windows(pair.shape, EDGE), WINDOWS):
         yield (
             slice(rows.start + row, rows.stop + row),
             slice(cols.start + col, cols.stop + col),

@@ -105,6 +105,7 @@ class AlignedSource(Altered):
         return np.einsum("ls,shw->lhw", self.slopes, seen)
 
 
+@one_blas_thread()
 def aligned(pair: Pair, good: np.ndarray) -> Pair:
     """The pair with the infrared of its HSI where the visible lies; as it is where it lies there.
 
@@ -125,11 +126,12 @@ def aligned(pair: Pair, good: np.ndarray) -> Pair:
     optics = resolve_psf(replace(pair, hsi_bands=visible), AUTO)
     own, kernels = OwnPixels.of(pair), kernels_of(optics)
     below, above, between = bands
-    found = _measured(pair, own, kernels, below, above)
+    given = _samples(pair, own, kernels, (0.0, 0.0))
+    found = _measured(pair, own, kernels, given, below, above)
     if found is None:
         return pair
     both = good & (nm > FIRST_INFRARED)
-    both[_moving(pair, own, kernels, below, between, found)] = True
+    both[_moving(given, below, between, found)] = True
     slopes = _slopes(_samples(pair, own, kernels, found), both)
     source = AlignedSource(own.source, both, found, slopes, pair.msi, own, kernels)
     hsi = replace(pair.hsi, source=source) if isinstance(pair.hsi, ResampledSource) else source
@@ -259,13 +261,17 @@ def _normal(samples: _Samples, below: int) -> list[_Normal]:
     return found
 
 
-@one_blas_thread()
 def _measured(
-    pair: Pair, own: OwnPixels, kernels: Kernels, below: np.ndarray, above: np.ndarray
+    pair: Pair,
+    own: OwnPixels,
+    kernels: Kernels,
+    given: _Samples,
+    below: np.ndarray,
+    above: np.ndarray,
 ) -> tuple[float, float] | None:
     """How far off the bands above lie, HSI pixels; None where that is nothing, or not certain."""
     bands = np.concatenate([below, above])
-    samples = _with(_samples(pair, own, kernels, (0.0, 0.0)), bands)
+    samples = _with(given, bands)
     if len(samples.hsi) < LEAST:
         return None
     normal = _Normal.sum(_normal(samples, len(below)))
@@ -279,25 +285,19 @@ def _measured(
         step = _Normal.sum(_normal(samples, len(below))).shift()
         off = off + step
     # Where the visible itself lies off the MSI it is the images that do.
-    visible = _with(_samples(pair, own, kernels, (0.0, 0.0)), below)
-    lies = _Normal.sum(_normal(visible, 0)).shift()
+    lies = _Normal.sum(_normal(_with(given, below), 0)).shift()
     if np.abs(off).max() > LARGEST or np.hypot(*lies) > AT_HOME * np.hypot(*off):
         return None
     return float(off[0]), float(off[1])
 
 
 def _moving(
-    pair: Pair,
-    own: OwnPixels,
-    kernels: Kernels,
-    below: np.ndarray,
-    between: np.ndarray,
-    off: tuple[float, float],
+    given: _Samples, below: np.ndarray, between: np.ndarray, off: tuple[float, float]
 ) -> np.ndarray:
     """Those of the bands between that lie rather where the infrared's do."""
     if not len(between):
         return between
-    samples = _with(_samples(pair, own, kernels, (0.0, 0.0)), np.concatenate([below, between]))
+    samples = _with(given, np.concatenate([below, between]))
     # A band's own shift minimises the form of its squares; the half of the way divides the two.
     forms = [2 * n.products @ off - off @ n.squares @ off for n in _normal(samples, len(below))]
     return between[np.array(forms) > 0]

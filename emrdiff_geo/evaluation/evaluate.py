@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ..alignment.coarse_bands import coarse_bands, sentence
+from ..alignment.coarse_bands import coarse_bands, fine_bands, sentence
 from ..alignment.optics import AUTO, describe
 from ..alignment.unmarked import marked
 from ..degradation.degrade import Degradation
@@ -371,5 +371,4 @@ def _fine_bands(pair: Pair, notes: list[str]) -> NDArray[np.intp]:
     """MSI bands to compare with: coarser ones show less than a result that is right."""
     found = coarse_bands(pair)
     notes.extend(sentence(kind, "the result is not compared with them") for kind in found)
-    coarse = [band for kind in found for band in kind.bands]
-    return np.setdiff1d(np.arange(pair.n_msi), coarse)
+    return fine_bands(pair, found)

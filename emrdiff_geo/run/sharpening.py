@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ..alignment.coarse_bands import CoarseBands, coarse_bands, sentence
+from ..alignment.coarse_bands import CoarseBands, coarse_bands, fine_bands, sentence
 from ..grids.pair import Pair
 from ..grids.sources import Altered, ArraySource, BandsSource, MeansSource, Source, WindowSource
 from ..methods import MethodOptions
@@ -115,8 +115,7 @@ def sharpened(
     if open_store is HeldStore and is_client(workers):
         workers = Threads(cores())  # other processes do not reach this one's memory
     found = coarse_bands(pair)
-    coarse = [band for kind in found for band in kind.bands]
-    fine = [band for band in range(pair.n_msi) if band not in coarse]
+    fine = fine_bands(pair, found)
     result = pair
     for number, kind in enumerate(found):
         note = sentence(kind, "sharpened by the other bands first")
@@ -129,7 +128,7 @@ def sharpened(
     return result
 
 
-def _as_pair(pair: Pair, kind: CoarseBands, fine: list[int]) -> Pair:
+def _as_pair(pair: Pair, kind: CoarseBands, fine: np.ndarray) -> Pair:
     """The coarse bands of an MSI as the HSI of a pair, the fine ones as its MSI."""
     ratio, shape = kind.factor, pair.hr_shape
     # Whole coarse pixels around the image; what is missing to them is nodata.
@@ -140,7 +139,7 @@ def _as_pair(pair: Pair, kind: CoarseBands, fine: list[int]) -> Pair:
     unknown = [BandInfo(None, None, np.ones(len(b), bool)) for b in (bands, fine)]
     return Pair(
         hsi=MeansSource(BandsSource(frame, np.array(bands)), ratio),
-        msi=BandsSource(frame, np.array(fine)),
+        msi=BandsSource(frame, fine),
         ratio=ratio,
         target=None,
         offset=(before[0], before[1]),

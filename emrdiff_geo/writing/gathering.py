@@ -40,12 +40,18 @@ def check_leftover(path: str | Path, *, resume: bool, overwrite: bool) -> None:
         If there are finished tiles of a resumable run, and nobody said what to do with them.
     """
     path = Path(path)
-    left = read_journal(partial_folder(path) / "journal")
-    if left is not None and left.keep and left.tiles and not (resume or overwrite):
+    left = left_to_resume(partial_folder(path))
+    if left is not None and not (resume or overwrite):
         raise ResumeError(
             f"{path} was begun and {_count(left)} finished: pass --resume to continue, or "
             "--overwrite to start anew"
         )
+
+
+def left_to_resume(folder: Path) -> Record | None:
+    """What an interrupted run was asked to keep in its folder; None if there is nothing."""
+    left = read_journal(folder / "journal")
+    return left if left is not None and left.keep and left.tiles else None
 
 
 class GatheringSink(ABC):

@@ -15,8 +15,7 @@ from ..errors import ResumeError
 from ..grids.sources import Windowed
 from ..metadata import Provenance
 from .claim import partial_folder
-from .gathering import GatheringSink
-from .journal import read_journal
+from .gathering import GatheringSink, left_to_resume
 from .layout import raster_layout
 from .zarr_groups import create_stage, open_stage
 
@@ -49,12 +48,10 @@ def stage_path(path: Path, name: str) -> Path:
 
 def check_stages(path: Path, *, resume: bool, overwrite: bool) -> None:
     """`check_leftover` for the images of a result."""
-    for folder in _stages(path):
-        left = read_journal(folder / "journal")
-        if left is not None and left.keep and left.tiles and not (resume or overwrite):
-            raise ResumeError(
-                f"{path} was begun: pass --resume to continue, or --overwrite to start anew"
-            )
+    if any(map(left_to_resume, _stages(path))) and not (resume or overwrite):
+        raise ResumeError(
+            f"{path} was begun: pass --resume to continue, or --overwrite to start anew"
+        )
 
 
 def discard_stages(path: Path) -> None:
